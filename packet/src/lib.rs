@@ -10,19 +10,30 @@
 mod buffer;
 mod burst;
 mod drop_reason;
+mod five_tuple;
 mod frame;
+pub mod ipv4;
+pub mod ipv6;
 mod layout;
 mod mac;
 mod offload;
+mod parse;
 mod port_id;
+pub mod protocol;
+pub mod tcp;
+pub mod udp;
+mod validate;
 
 pub use buffer::{BUFFER_BYTES, Buffer, BufferPool, FRAME_BYTES_MAX, HEADROOM_BYTES};
 pub use burst::{BURST_BYTES, BURST_FRAMES, Burst};
 pub use drop_reason::{DropReason, Stage};
+pub use five_tuple::FiveTuple;
 pub use frame::Frame;
 pub use layout::{Fragment, Layout, Network, Transport};
 pub use mac::{MacAddress, ParseMacError};
 pub use offload::{
     ChecksumOffload, Offload, OffloadError, Offloads, Segmentation, SegmentationKind, VNET_HEADER_BYTES,
 };
+pub use parse::{EXTENSION_BYTES_MAX, EXTENSION_HEADERS_MAX, parse};
 pub use port_id::{PORTS_MAX, PortId};
+pub use validate::{TCP_SEGMENT_BYTES_MIN, UDP_SEGMENTS_MAX, validate_offload};

@@ -1,0 +1,4 @@
+//! TCP (RFC 9293).
+
+/// From the start of the header to the checksum, in bytes.
+pub const CHECKSUM_OFFSET: u16 = 16;
