@@ -1,0 +1,225 @@
+//! The engine for any kernel: `epoll` (by mio, edge-triggered) tells which queues became readable, then one
+//! `read` a frame and one `write` a frame.
+//!
+//! A queue that became readable stands in the ready list until a read says `EAGAIN`. The list is served in
+//! turns of [`TURN_FRAMES`], so a port that floods delays another by one turn, not by its whole queue.
+
+use std::collections::VecDeque;
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
+use std::time::Duration;
+
+use mio::unix::SourceFd;
+use mio::{Events, Interest, Poll, Token};
+use packet::{BufferPool, DropReason, Frame, PORTS_MAX, PortId};
+use rustix::io::Errno;
+
+use super::Engine;
+use crate::queue::VNET_HEADER_OFFSET;
+use crate::{Intake, PortFault, TapQueue, Transmission, Waker};
+
+/// Frames that one port may bring before the next one has its turn.
+const TURN_FRAMES: usize = 16;
+const EVENTS_MAX: usize = 256;
+const WAKER: Token = Token(usize::MAX);
+const WATCHED: Token = Token(PORTS_MAX);
+
+struct Tap {
+    queue: TapQueue,
+    /// Stands in the ready list.
+    ready: bool,
+    fault: Option<PortFault>,
+}
+
+pub(crate) struct EpollEngine {
+    poll: Poll,
+    events: Events,
+    taps: Vec<Option<Tap>>,
+    ready: VecDeque<PortId>,
+    /// The events were collected since the last receive.
+    collected: bool,
+    /// Keeps the eventfd open as long as it is registered.
+    _waker: Waker,
+}
+
+impl EpollEngine {
+    pub(crate) fn new(waker: &Waker) -> io::Result<Self> {
+        let poll = Poll::new()?;
+        poll.registry().register(&mut SourceFd(&waker.fd().as_raw_fd()), WAKER, Interest::READABLE)?;
+        Ok(Self {
+            poll,
+            events: Events::with_capacity(EVENTS_MAX),
+            taps: Vec::new(),
+            ready: VecDeque::new(),
+            collected: false,
+            _waker: waker.clone(),
+        })
+    }
+
+    /// Asks the kernel what became readable, for at most `timeout`.
+    fn collect(&mut self, timeout: Option<Duration>) -> io::Result<()> {
+        match self.poll.poll(&mut self.events, timeout) {
+            Err(error) if error.kind() != io::ErrorKind::Interrupted => return Err(error),
+            _ => self.collected = true,
+        }
+        for event in &self.events {
+            let Token(index) = event.token();
+            if let Some(Some(tap)) = self.taps.get_mut(index)
+                && !tap.ready
+                && let Some(port) = u16::try_from(index).ok().and_then(PortId::new)
+            {
+                tap.ready = true;
+                self.ready.push_back(port);
+            }
+        }
+        Ok(())
+    }
+
+    fn tap(&mut self, port: PortId) -> Option<&mut Tap> {
+        self.taps.get_mut(port.index())?.as_mut()
+    }
+}
+
+/// How a turn ended.
+enum Turn {
+    /// The queue is empty.
+    Empty,
+    /// There may be more to read.
+    Open,
+    Fault(PortFault),
+}
+
+/// Reads up to [`TURN_FRAMES`] frames.
+fn take_turn(queue: &TapQueue, port: PortId, intake: &mut Intake<'_>) -> Turn {
+    for _ in 0..TURN_FRAMES {
+        if intake.is_full() {
+            break;
+        }
+        let Some(mut buffer) = intake.buffer() else { break };
+        match rustix::io::read(queue, &mut buffer.bytes_mut()[VNET_HEADER_OFFSET..]) {
+            Ok(read_bytes) => intake.accept_with_vnet_header(port, buffer, read_bytes),
+            Err(errno) => {
+                intake.give_back(buffer);
+                return match PortFault::of_read(errno) {
+                    Some(fault) => Turn::Fault(fault),
+                    None if errno == Errno::AGAIN => Turn::Empty,
+                    None => Turn::Open,
+                };
+            }
+        }
+    }
+    Turn::Open
+}
+
+impl Engine for EpollEngine {
+    fn name(&self) -> &'static str {
+        "epoll"
+    }
+
+    fn attach(&mut self, port: PortId, queue: TapQueue) -> io::Result<()> {
+        let index = port.index();
+        if self.taps.len() <= index {
+            self.taps.resize_with(index + 1, || None);
+        }
+        let fd = queue.as_fd().as_raw_fd();
+        self.poll.registry().register(&mut SourceFd(&fd), Token(index), Interest::READABLE)?;
+        self.ready.reserve(self.taps.len());
+        self.taps[index] = Some(Tap { queue, ready: false, fault: None });
+        Ok(())
+    }
+
+    fn detach(&mut self, port: PortId, _pool: &mut BufferPool) -> bool {
+        let Some(tap) = self.taps.get_mut(port.index()).and_then(Option::take) else { return false };
+        self.ready.retain(|&ready| ready != port);
+        // An error means that it was not registered; closing the descriptor has the same effect.
+        let _ = self.poll.registry().deregister(&mut SourceFd(&tap.queue.as_fd().as_raw_fd()));
+        true
+    }
+
+    fn revive(&mut self, port: PortId) {
+        let Some(tap) = self.tap(port) else { return };
+        tap.fault = None;
+        if !tap.ready {
+            tap.ready = true;
+            self.ready.push_back(port);
+        }
+    }
+
+    fn watch(&mut self, port: PortId, fd: BorrowedFd<'_>) -> io::Result<()> {
+        let token = Token(WATCHED.0 + port.index());
+        self.poll.registry().register(&mut SourceFd(&fd.as_raw_fd()), token, Interest::READABLE)
+    }
+
+    fn unwatch(&mut self, _port: PortId, fd: BorrowedFd<'_>) {
+        // An error means that it was not registered.
+        let _ = self.poll.registry().deregister(&mut SourceFd(&fd.as_raw_fd()));
+    }
+
+    fn receive(&mut self, intake: &mut Intake<'_>, faults: &mut Vec<(PortId, PortFault)>) {
+        // Asked once a burst even while ports are ready, so that new ones queue up behind them.
+        if !self.collected && self.collect(Some(Duration::ZERO)).is_err() {
+            return;
+        }
+        self.collected = false;
+        let mut turns = self.ready.len().max(1) * 2;
+        while !intake.is_full() && turns > 0 {
+            let Some(port) = self.ready.pop_front() else { return };
+            let Some(Some(tap)) = self.taps.get_mut(port.index()) else { continue };
+            turns -= 1;
+            match take_turn(&tap.queue, port, intake) {
+                Turn::Open => self.ready.push_back(port),
+                Turn::Empty => tap.ready = false,
+                Turn::Fault(fault) => {
+                    tap.ready = false;
+                    if tap.fault.replace(fault).is_none() {
+                        faults.push((port, fault));
+                    }
+                }
+            }
+        }
+    }
+
+    fn transmit(
+        &mut self,
+        frames: &mut [Frame],
+        jobs: &[Transmission],
+        outcomes: &mut [Result<(), DropReason>],
+        faults: &mut Vec<(PortId, PortFault)>,
+    ) {
+        for (job, outcome) in jobs.iter().zip(outcomes) {
+            let Some(Some(tap)) = self.taps.get_mut(job.port.index()) else { continue };
+            let Some(frame) = frames.get_mut(usize::from(job.frame)) else { continue };
+            if tap.fault.is_some() {
+                *outcome = Err(DropReason::EgressDown);
+                continue;
+            }
+            let header = frame.offload.to_vnet_header(job.headers_bytes);
+            let Some(bytes) = frame.with_prefix(&header) else {
+                *outcome = Err(DropReason::TxError);
+                continue;
+            };
+            *outcome = match rustix::io::write(&tap.queue, bytes) {
+                Ok(_) => Ok(()),
+                Err(errno) => {
+                    let (reason, fault) = PortFault::of_write(errno);
+                    tap.fault = fault;
+                    faults.extend(fault.map(|fault| (job.port, fault)));
+                    Err(reason)
+                }
+            };
+        }
+    }
+
+    fn poll_ready(&mut self) -> bool {
+        if self.ready.is_empty() && !self.collected {
+            // Nothing but the kernel knows. A failure shows again, and is reported, in `wait`.
+            let _ = self.collect(Some(Duration::ZERO));
+            self.collected = !self.ready.is_empty();
+        }
+        !self.ready.is_empty()
+    }
+
+    fn wait(&mut self, timeout: Option<Duration>) -> io::Result<()> {
+        if self.ready.is_empty() { self.collect(timeout) } else { Ok(()) }
+    }
+}

@@ -1,0 +1,321 @@
+//! Ports whose other end is held by a test, a simulation or a benchmark in the same process.
+//!
+//! Frames are copied once each way, into byte vectors that are used again, so nothing is allocated once the
+//! longest frames have passed. The two ends meet under a mutex that is taken once a burst, not once a frame.
+
+use std::collections::VecDeque;
+use std::sync::atomic::{AtomicU8, AtomicUsize, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use packet::{DropReason, Frame, HEADROOM_BYTES, Offload, Offloads, PortId};
+
+use crate::{Intake, PortFault, PortQueue, Waker};
+
+/// What a memory port is like.
+#[derive(Clone, Copy, Debug)]
+pub struct MemoryConfig {
+    /// What may be sent to it unfinished; a frame that needs more is refused as
+    /// [`TxError`](DropReason::TxError).
+    pub offloads: Offloads,
+    /// Most frames that wait in each direction; one more is dropped.
+    pub frames_max: usize,
+}
+
+impl Default for MemoryConfig {
+    fn default() -> Self {
+        Self { offloads: Offloads::ALL, frames_max: 1024 }
+    }
+}
+
+/// A memory port with one queue: the queue for the worker, the end for the test.
+#[must_use]
+pub fn pair(config: MemoryConfig) -> (MemoryQueue, MemoryEnd) {
+    let (mut queues, end) = multi_queue(config, 1);
+    (queues.remove(0), end)
+}
+
+/// A memory port with `queues` queues, one for each worker, at least one. What the workers send arrives at
+/// the one end in the order of their bursts.
+#[must_use]
+pub fn multi_queue(config: MemoryConfig, queues: usize) -> (Vec<MemoryQueue>, MemoryEnd) {
+    let shared = Arc::new(Shared {
+        config,
+        to_worker: (0..queues.max(1)).map(|_| Inbound::default()).collect(),
+        to_end: Mutex::default(),
+        sent: Condvar::new(),
+        waiting_at_end: AtomicUsize::new(0),
+        link: AtomicU8::new(Link::Up as u8),
+    });
+    let queues = (0..queues.max(1))
+        .map(|index| MemoryQueue {
+            shared: Arc::clone(&shared),
+            index,
+            staged: Vec::new(),
+            spare: Vec::new(),
+        })
+        .collect();
+    (queues, MemoryEnd { shared, taken: Mutex::default() })
+}
+
+/// State of the simulated device.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[repr(u8)]
+pub enum Link {
+    /// Frames pass.
+    Up,
+    /// As `ip link set down`: [`PortFault::LinkDown`].
+    Down,
+    /// As a deleted namespace: [`PortFault::Gone`].
+    Gone,
+}
+
+/// The end's send found the queue full; the frame is lost, as at a kernel queue.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
+#[error("the memory port's queue is full")]
+pub struct Full;
+
+#[derive(Debug)]
+struct Parcel {
+    bytes: Vec<u8>,
+    offload: Offload,
+}
+
+#[derive(Debug, Default)]
+struct Wire {
+    frames: VecDeque<Parcel>,
+    free: Vec<Vec<u8>>,
+}
+
+impl Wire {
+    fn put(&mut self, bytes: &[u8], offload: Offload) {
+        let mut copy = self.free.pop().unwrap_or_default();
+        copy.clear();
+        copy.extend_from_slice(bytes);
+        self.frames.push_back(Parcel { bytes: copy, offload });
+    }
+}
+
+#[derive(Debug, Default)]
+struct Inbound {
+    wire: Mutex<Wire>,
+    /// Length of `wire.frames`, written under its lock; read without it as a hint.
+    waiting: AtomicUsize,
+    waker: Mutex<Option<Waker>>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    config: MemoryConfig,
+    to_worker: Vec<Inbound>,
+    to_end: Mutex<Wire>,
+    sent: Condvar,
+    /// Length of `to_end.frames`, written under its lock; read without it as a hint.
+    waiting_at_end: AtomicUsize,
+    link: AtomicU8,
+}
+
+impl Shared {
+    fn fault(&self) -> Option<PortFault> {
+        // Relaxed: nothing else is published by the state of the link.
+        match self.link.load(Ordering::Relaxed) {
+            link if link == Link::Up as u8 => None,
+            link if link == Link::Down as u8 => Some(PortFault::LinkDown),
+            _ => Some(PortFault::Gone),
+        }
+    }
+}
+
+/// No code panics while it holds one of these locks, so a poisoned one is as good as any.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// The worker's side of a memory port.
+#[derive(Debug)]
+pub struct MemoryQueue {
+    shared: Arc<Shared>,
+    index: usize,
+    /// Sent in this burst, not yet handed over.
+    staged: Vec<Parcel>,
+    spare: Vec<Vec<u8>>,
+}
+
+impl MemoryQueue {
+    /// What may be sent to it unfinished.
+    #[must_use]
+    pub fn offloads(&self) -> Offloads {
+        self.shared.config.offloads
+    }
+}
+
+impl PortQueue for MemoryQueue {
+    fn receive(&mut self, port: PortId, intake: &mut Intake<'_>) -> Result<(), PortFault> {
+        if let Some(fault) = self.shared.fault() {
+            return Err(fault);
+        }
+        let inbound = &self.shared.to_worker[self.index];
+        if inbound.waiting.load(Ordering::Relaxed) == 0 {
+            return Ok(());
+        }
+        let wire = &mut *lock(&inbound.wire);
+        while !intake.is_full() && !wire.frames.is_empty() {
+            let Some(mut buffer) = intake.buffer() else { break };
+            let Some(Parcel { bytes, offload }) = wire.frames.pop_front() else { break };
+            let room = &mut buffer.bytes_mut()[HEADROOM_BYTES..];
+            if let Some(room) = room.get_mut(..bytes.len()) {
+                room.copy_from_slice(&bytes);
+                intake.accept(port, buffer, bytes.len(), offload);
+            } else {
+                intake.refuse(port, buffer, DropReason::Oversized);
+            }
+            wire.free.push(bytes);
+        }
+        inbound.waiting.store(wire.frames.len(), Ordering::Relaxed);
+        Ok(())
+    }
+
+    fn transmit(&mut self, frame: &mut Frame, _headers_bytes: u16) -> Result<(), DropReason> {
+        if self.shared.fault().is_some() {
+            return Err(DropReason::EgressDown);
+        }
+        if !self.shared.config.offloads.accept(frame.offload) {
+            return Err(DropReason::TxError);
+        }
+        let waiting = self.shared.waiting_at_end.load(Ordering::Relaxed);
+        if waiting + self.staged.len() >= self.shared.config.frames_max {
+            return Err(DropReason::TxQueueFull);
+        }
+        let mut bytes = self.spare.pop().unwrap_or_default();
+        bytes.clear();
+        bytes.extend_from_slice(frame.bytes());
+        self.staged.push(Parcel { bytes, offload: frame.offload });
+        Ok(())
+    }
+
+    fn flush(&mut self) {
+        if self.staged.is_empty() {
+            return;
+        }
+        let wire = &mut *lock(&self.shared.to_end);
+        wire.frames.extend(self.staged.drain(..));
+        self.spare.append(&mut wire.free);
+        self.shared.waiting_at_end.store(wire.frames.len(), Ordering::Relaxed);
+        self.shared.sent.notify_all();
+    }
+
+    fn is_ready(&self) -> bool {
+        self.shared.to_worker[self.index].waiting.load(Ordering::Relaxed) > 0
+    }
+
+    fn attached(&mut self, waker: Waker) {
+        *lock(&self.shared.to_worker[self.index].waker) = Some(waker);
+    }
+}
+
+/// The test's side of a memory port.
+#[derive(Debug)]
+pub struct MemoryEnd {
+    shared: Arc<Shared>,
+    /// Storage of [`receive_with`](Self::receive_with) between calls; empty outside of one.
+    taken: Mutex<VecDeque<Parcel>>,
+}
+
+impl MemoryEnd {
+    /// Sends a frame to the first queue's worker.
+    ///
+    /// # Errors
+    /// [`Full`] if `frames_max` frames wait there.
+    pub fn send(&self, bytes: &[u8], offload: Offload) -> Result<(), Full> {
+        self.send_on(0, bytes, offload)
+    }
+
+    /// Sends a frame to the worker of queue `queue` (modulo the number of queues).
+    ///
+    /// # Errors
+    /// [`Full`] if `frames_max` frames wait there.
+    pub fn send_on(&self, queue: usize, bytes: &[u8], offload: Offload) -> Result<(), Full> {
+        if self.send_batch_on(queue, std::iter::once((bytes, offload))) == 1 { Ok(()) } else { Err(Full) }
+    }
+
+    /// Sends frames to the worker of queue `queue` (modulo the number of queues) until one finds it full;
+    /// returns how many were sent.
+    pub fn send_batch_on<'a>(
+        &self,
+        queue: usize,
+        frames: impl IntoIterator<Item = (&'a [u8], Offload)>,
+    ) -> usize {
+        let inbound = &self.shared.to_worker[queue % self.shared.to_worker.len()];
+        let mut wire = lock(&inbound.wire);
+        let before = wire.frames.len();
+        for (bytes, offload) in frames {
+            if wire.frames.len() >= self.shared.config.frames_max {
+                break;
+            }
+            wire.put(bytes, offload);
+        }
+        let after = wire.frames.len();
+        inbound.waiting.store(after, Ordering::Relaxed);
+        drop(wire);
+        // A worker does not sleep while frames wait, so only the first ones need to wake it.
+        if before == 0
+            && after > 0
+            && let Some(waker) = &*lock(&inbound.waker)
+        {
+            waker.wake();
+        }
+        after - before
+    }
+
+    /// The next frame that was sent to this port.
+    #[must_use]
+    pub fn receive(&self) -> Option<(Vec<u8>, Offload)> {
+        let wire = &mut *lock(&self.shared.to_end);
+        let parcel = wire.frames.pop_front()?;
+        self.shared.waiting_at_end.store(wire.frames.len(), Ordering::Relaxed);
+        Some((parcel.bytes, parcel.offload))
+    }
+
+    /// The next frame that is sent to this port within `timeout`.
+    #[must_use]
+    pub fn receive_within(&self, timeout: Duration) -> Option<(Vec<u8>, Offload)> {
+        let deadline = Instant::now() + timeout;
+        let mut wire = lock(&self.shared.to_end);
+        loop {
+            if let Some(parcel) = wire.frames.pop_front() {
+                self.shared.waiting_at_end.store(wire.frames.len(), Ordering::Relaxed);
+                return Some((parcel.bytes, parcel.offload));
+            }
+            let left = deadline.checked_duration_since(Instant::now())?;
+            wire = self.shared.sent.wait_timeout(wire, left).unwrap_or_else(PoisonError::into_inner).0;
+        }
+    }
+
+    /// Shows every frame that was sent to this port to `visit`, in order, without allocating; returns how
+    /// many there were.
+    pub fn receive_with(&self, mut visit: impl FnMut(&[u8], Offload)) -> usize {
+        let mut taken = lock(&self.taken);
+        {
+            let mut wire = lock(&self.shared.to_end);
+            std::mem::swap(&mut wire.frames, &mut *taken);
+            self.shared.waiting_at_end.store(0, Ordering::Relaxed);
+        }
+        let count = taken.len();
+        for parcel in &*taken {
+            visit(&parcel.bytes, parcel.offload);
+        }
+        let mut wire = lock(&self.shared.to_end);
+        wire.free.extend(taken.drain(..).map(|parcel| parcel.bytes));
+        count
+    }
+
+    /// Sets the state of the simulated device, and lets the workers notice.
+    pub fn set_link(&self, link: Link) {
+        self.shared.link.store(link as u8, Ordering::Relaxed);
+        for inbound in &self.shared.to_worker {
+            if let Some(waker) = &*lock(&inbound.waker) {
+                waker.wake();
+            }
+        }
+    }
+}
