@@ -1,0 +1,211 @@
+//! What the workers write: learning, moves, and the eviction that makes room.
+
+use super::Fdb;
+use crate::clock::Now;
+use crate::sync::{Ordering, fence};
+use crate::table::{Place, Slot};
+use crate::word::Word;
+use packet::{MacAddress, PortId};
+
+/// Attempts of one learn before it gives up: each failure means that another writer succeeded.
+const ATTEMPTS: usize = 8;
+
+/// Buckets beyond the two of a MAC's own that are searched for a place to give up when the table (not the
+/// bucket) is full.
+const REACH: usize = 8;
+
+/// What became of a source address.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Learned {
+    /// It is known on this port.
+    Known,
+    /// It was not known, and is now.
+    New,
+    /// It was on another port, and is now on this one.
+    Moved {
+        /// The former port.
+        from: PortId,
+    },
+    /// It belongs to another port by a static entry, which stays.
+    Protected,
+    /// It is not entered: the port's or the table's limit is reached, or it is not the address of a station.
+    /// Its frames are forwarded all the same. A move to a port at its limit is refused as well.
+    Refused,
+}
+
+impl Fdb {
+    /// Notes that a frame from `mac` came in by `port`.
+    pub fn learn(&self, mac: MacAddress, port: PortId, now_ms: u64) -> Learned {
+        if mac.is_group() || mac.is_zero() {
+            return Learned::Refused;
+        }
+        let now = self.now(now_ms);
+        self.learn_at(mac, self.table.locate(mac), port, now)
+    }
+
+    /// The quick way for a MAC that is known here; all else is done apart.
+    #[inline]
+    pub(crate) fn learn_at(&self, mac: MacAddress, place: Place, port: PortId, now: Now) -> Learned {
+        if let Some(slot) = self.table.first(place).and_then(|bucket| bucket.find(mac))
+            && slot.word == Word::learned(mac, port)
+            && slot.stamp.load(Ordering::Relaxed) == now.stamp
+        {
+            return Learned::Known;
+        }
+        self.learn_slowly(mac, place, port, now)
+    }
+
+    #[inline(never)]
+    fn learn_slowly(&self, mac: MacAddress, place: Place, port: PortId, now: Now) -> Learned {
+        for _ in 0..ATTEMPTS {
+            let outcome = match self.table.find(mac, place) {
+                Some(slot) if slot.word.is_static() && slot.word.is_on(port) => Some(Learned::Known),
+                Some(slot) if slot.word.is_static() => Some(Learned::Protected),
+                Some(slot) if slot.word.is_on(port) => Some(Self::refresh(slot, now)),
+                Some(slot) => self.move_entry(slot, mac, port, now),
+                None => self.insert(mac, place, port, now),
+            };
+            match outcome {
+                Some(Learned::Refused) => break,
+                Some(learned) => return learned,
+                None => {}
+            }
+        }
+        self.events.refused.fetch_add(1, Ordering::Relaxed);
+        Learned::Refused
+    }
+
+    /// Restarts the idle time. Relaxed: a stamp that is late or lost by a moment is harmless.
+    fn refresh(slot: Slot<'_>, now: Now) -> Learned {
+        let stamp = slot.stamp.load(Ordering::Relaxed);
+        if stamp != now.stamp {
+            slot.stamp.store(now.stamp, Ordering::Relaxed);
+        }
+        if now.is_expired(stamp) { Learned::New } else { Learned::Known }
+    }
+
+    /// Turns the entry to `port`. `None`: another writer was quicker, look again.
+    fn move_entry(&self, slot: Slot<'_>, mac: MacAddress, port: PortId, now: Now) -> Option<Learned> {
+        if !now.learns() || !self.counts.take_on_port(port, self.macs_per_port_max.load(Ordering::Relaxed)) {
+            return Some(Learned::Refused);
+        }
+        let expired = !slot.is_live(now);
+        // Before the word, which releases it: whoever sees the new port sees a fresh stamp.
+        slot.stamp.store(now.stamp, Ordering::Relaxed);
+        if !Self::replace(slot.cell, slot.word, Word::learned(mac, port)) {
+            self.counts.give_back_on_port(Some(port));
+            return None;
+        }
+        let from = slot.word.port();
+        self.counts.give_back_on_port(from);
+        match from {
+            Some(from) if !expired => {
+                self.events.moved.fetch_add(1, Ordering::Relaxed);
+                Some(Learned::Moved { from })
+            }
+            _ => Some(Learned::New),
+        }
+    }
+
+    /// Enters a MAC that was not found. `None`: look again.
+    fn insert(&self, mac: MacAddress, place: Place, port: PortId, now: Now) -> Option<Learned> {
+        // Relaxed: limits publish nothing else.
+        if !now.learns() || !self.counts.take_on_port(port, self.macs_per_port_max.load(Ordering::Relaxed)) {
+            return Some(Learned::Refused);
+        }
+        let outcome = self.insert_counted(mac, place, port, now);
+        if outcome != Some(Learned::New) {
+            self.counts.give_back_on_port(Some(port));
+        }
+        outcome.map(|learned| if learned == Learned::New { self.settle(mac, place, port) } else { learned })
+    }
+
+    /// The part of [`insert`](Self::insert) for which the port's place is taken.
+    fn insert_counted(&self, mac: MacAddress, place: Place, port: PortId, now: Now) -> Option<Learned> {
+        if !self.counts.take_in_table(self.macs_max.load(Ordering::Relaxed)) {
+            return if self.evict(place, port, REACH, now) { None } else { Some(Learned::Refused) };
+        }
+        let empty =
+            self.table.candidates(place).flat_map(|bucket| bucket.slots()).find(|slot| slot.word.is_empty());
+        let Some(slot) = empty else {
+            self.counts.give_back_in_table();
+            return if self.evict(place, port, 0, now) { None } else { Some(Learned::Refused) };
+        };
+        // Before the word, which releases it.
+        slot.stamp.store(now.stamp, Ordering::Relaxed);
+        if Self::replace(slot.cell, Word::EMPTY, Word::learned(mac, port)) {
+            Some(Learned::New)
+        } else {
+            self.counts.give_back_in_table();
+            None
+        }
+    }
+
+    /// After an insertion: leaves one entry of `mac`, and says what that means for a learner on `port`.
+    fn settle(&self, mac: MacAddress, place: Place, port: PortId) -> Learned {
+        match self.remove_copies(mac, place) {
+            Some(word) if word.is_static() && !word.is_on(port) => Learned::Protected,
+            _ => Learned::New,
+        }
+    }
+
+    /// Removes all entries of `mac` but one: the static one, or else the first. Returns the one that stays.
+    pub(super) fn remove_copies(&self, mac: MacAddress, place: Place) -> Option<Word> {
+        // SeqCst, partner of this same fence in every other inserter of the MAC: each has written its entry
+        // before the fence and looks for others after it, so of two at least one sees both.
+        fence(Ordering::SeqCst);
+        for _ in 0..ATTEMPTS {
+            let mut keep: Option<Slot<'_>> = None;
+            let mut again = false;
+            for slot in self.table.candidates(place).flat_map(|bucket| bucket.slots()) {
+                if slot.word.is_empty() || !slot.word.is_of(mac) {
+                    continue;
+                }
+                let loser = match keep {
+                    Some(kept) if kept.word.is_static() || !slot.word.is_static() => slot,
+                    Some(kept) => {
+                        keep = Some(slot);
+                        kept
+                    }
+                    None => {
+                        keep = Some(slot);
+                        continue;
+                    }
+                };
+                // A copy that changed meanwhile (moved, made static) is judged again.
+                again |= !self.clear(loser.cell, loser.word);
+            }
+            if !again {
+                return keep.map(|slot| slot.word);
+            }
+        }
+        None
+    }
+
+    /// Gives up one learned entry for a newcomer on `newcomer`, whose place on the port is taken already.
+    /// False if no entry may be given up.
+    fn evict(&self, place: Place, newcomer: PortId, reach: usize, now: Now) -> bool {
+        let would_have = self.counts.learned_by(newcomer);
+        let mut victim: Option<(Slot<'_>, (u32, u8))> = None;
+        let buckets = self.table.candidates(place).chain(self.table.neighbors(place, reach));
+        for slot in buckets.flat_map(|bucket| bucket.slots()).filter(|slot| slot.word.is_learned()) {
+            let Some(port) = slot.word.port() else { continue };
+            let stamp = slot.stamp.load(Ordering::Relaxed);
+            let held = self.counts.learned_by(port);
+            let weight = if now.is_expired(stamp) { u32::MAX } else { held };
+            if weight <= would_have && port != newcomer {
+                continue;
+            }
+            let rank = (weight, now.idle_units(stamp));
+            if victim.is_none_or(|(_, best)| best < rank) {
+                victim = Some((slot, rank));
+            }
+        }
+        let Some((slot, _)) = victim else { return false };
+        if self.clear(slot.cell, slot.word) {
+            self.events.evicted.fetch_add(1, Ordering::Relaxed);
+        }
+        // Even if another writer was quicker, things have changed: look again.
+        true
+    }
+}
