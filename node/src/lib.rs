@@ -1,1 +1,6 @@
-//! Placeholder.
+//! What the operator wants: configuration, the life cycle of ports, state that survives a restart, and the
+//! control API.
+#![forbid(unsafe_code)]
+
+pub mod config;
+pub mod identity;
