@@ -13,6 +13,8 @@ mod fault;
 pub mod memory;
 mod port_set;
 mod queue;
+mod sys;
+pub mod tap;
 mod waker;
 
 pub use engine::{EngineKind, UringOptions};

@@ -1,4 +1,5 @@
-//! A worker's port set with memory ports, through both engines.
+//! A worker's port set with memory ports, from end to end.
+#![expect(clippy::unwrap_used, clippy::cast_possible_truncation, reason = "a test")]
 
 use std::time::{Duration, Instant};
 

@@ -1,0 +1,3 @@
+//! All `unsafe` of this crate: the TUN driver's ioctls, and memory lent to `io_uring`.
+
+pub(crate) mod tun;

@@ -1,0 +1,77 @@
+//! How the device looks inside its namespace: link, addresses, routes, and the settings that the CNI bridge
+//! plugin gives a pod's interface.
+
+use std::fs;
+use std::io;
+use std::net::IpAddr;
+
+use ipnet::IpNet;
+
+use super::netlink::{LinkChange, Netlink};
+use super::{TapConfig, TapError};
+
+/// Brings the device into the configured state and up; returns its index.
+pub(super) fn apply(
+    netlink: &mut Netlink,
+    config: &TapConfig,
+    warnings: &mut Vec<String>,
+) -> Result<u32, TapError> {
+    let device = &config.device;
+    let failed = |action: String| move |error| TapError::configure(device, action, error);
+    let link = super::find(netlink, device)?
+        .ok_or_else(|| TapError::configure(device, "find", io::ErrorKind::NotFound))?;
+    let change = LinkChange {
+        mac: (link.mac != Some(config.mac)).then_some(config.mac),
+        mtu_bytes: (link.mtu_bytes != config.mtu_bytes).then_some(config.mtu_bytes),
+        queue_frames: (link.queue_frames != config.queue_frames).then_some(config.queue_frames),
+        up: false,
+    };
+    if change != LinkChange::default() {
+        let action = format!(
+            "set MAC {}, MTU {} and queue length {} of",
+            config.mac, config.mtu_bytes, config.queue_frames
+        );
+        netlink.change_link(link.index, &change).map_err(failed(action))?;
+    }
+    set_sysctls(config, warnings);
+    for &address in &config.addresses {
+        netlink.put_address(link.index, address).map_err(failed(format!("give address {address} to")))?;
+    }
+    // Up after the addresses, so that arp_notify announces them.
+    let up = LinkChange { up: true, ..LinkChange::default() };
+    netlink.change_link(link.index, &up).map_err(failed("set up".to_owned()))?;
+    for &gateway in &config.default_routes {
+        let on_link = !config.addresses.iter().any(|net| net.contains(&gateway));
+        let added = netlink
+            .add_default_route(link.index, gateway, on_link)
+            .map_err(failed(format!("add the default route by {gateway} to")))?;
+        if !added && !link.up {
+            warnings.push(format!("{device}: there is a default route already; {gateway} was not added"));
+        }
+    }
+    Ok(link.index)
+}
+
+/// The settings under `/proc/sys/net`, which show the namespace of the thread that opens them. None keeps
+/// frames from passing, so a failure (a read-only `/proc/sys`, say) is a warning.
+fn set_sysctls(config: &TapConfig, warnings: &mut Vec<String>) {
+    let device = &config.device;
+    let mut set = |path: String, value: &str| match fs::write(&path, value) {
+        // No such file: the kernel has no IPv6, or not on this device.
+        Err(error) if error.kind() != io::ErrorKind::NotFound => {
+            warnings.push(format!("{device}: cannot write {value} to {path}: {error}"));
+        }
+        _ => {}
+    };
+    // Announce addresses when the device comes up.
+    set(format!("/proc/sys/net/ipv4/conf/{device}/arp_notify"), "1");
+    let ipv6 = format!("/proc/sys/net/ipv6/conf/{device}");
+    set(format!("{ipv6}/ndisc_notify"), "1");
+    set(format!("{ipv6}/accept_dad"), "0");
+    set(format!("{ipv6}/keep_addr_on_down"), "1");
+    let wants_ipv6 = config.addresses.iter().any(|net| matches!(net, IpNet::V6(_)))
+        || config.default_routes.iter().any(IpAddr::is_ipv6);
+    if wants_ipv6 && fs::read_to_string(format!("{ipv6}/disable_ipv6")).is_ok_and(|text| text.trim() == "1") {
+        set(format!("{ipv6}/disable_ipv6"), "0");
+    }
+}
