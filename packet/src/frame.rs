@@ -83,6 +83,21 @@ impl Frame {
         Some(&self.buffer.bytes()[from..end])
     }
 
+    /// Adds `bytes` behind the frame's last byte. False, and nothing changed, if the frame would exceed
+    /// [`FRAME_BYTES_MAX`] or its buffer.
+    pub fn append(&mut self, bytes: &[u8]) -> bool {
+        let (from, to) = (self.end as usize, self.end as usize + bytes.len());
+        if self.len() + bytes.len() > FRAME_BYTES_MAX {
+            return false;
+        }
+        let (Some(room), Ok(end)) = (self.buffer.bytes_mut().get_mut(from..to), u32::try_from(to)) else {
+            return false;
+        };
+        room.copy_from_slice(bytes);
+        self.end = end;
+        true
+    }
+
     /// Shortens the frame to its first `len_bytes` bytes; a frame that is shorter stays as it is.
     pub fn truncate(&mut self, len_bytes: usize) {
         if len_bytes < self.len() {

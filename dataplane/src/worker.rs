@@ -1,0 +1,245 @@
+//! One worker: all of its state, and one step of its loop.
+//!
+//! A worker owns its ports' queues, its buffers and its counters; nobody else touches them. It shares with
+//! others only what is made for it: the published snapshot (read), the forwarding database, its mailbox and
+//! the rings of the handoff. Time is an argument, so that a test can single-step several workers on one
+//! thread, with the order and the clock in its hand.
+
+use std::sync::Arc;
+
+use arc_swap::{ArcSwap, Cache};
+use packet::{Burst, DropReason, Frame, PortId};
+use port::{PortFault, PortSet, Queue};
+
+use crate::counters::WorkerCounters;
+use crate::events::{Event, Events};
+use crate::handoff::{Handed, HandoffRing, Outboxes};
+use crate::mailbox::{Command, Mailbox};
+use crate::pipeline::{Pass, Scratch, View};
+use crate::snapshot::Snapshot;
+
+/// What a worker shares with the rest.
+pub(crate) struct Links {
+    pub(crate) index: usize,
+    pub(crate) snapshot: Arc<ArcSwap<Snapshot>>,
+    pub(crate) mailbox: Arc<Mailbox>,
+    pub(crate) counters: Arc<WorkerCounters>,
+    pub(crate) inboxes: Vec<Arc<HandoffRing>>,
+    pub(crate) outboxes: Outboxes,
+    pub(crate) events: Arc<Events>,
+}
+
+/// What one step found to do.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Work {
+    /// Frames received from ports or from other workers, commands included.
+    pub items: usize,
+    /// The worker was told to stop.
+    pub stop: bool,
+}
+
+/// A worker. See the [module](self).
+pub struct Worker {
+    index: usize,
+    ports: PortSet,
+    snapshot: Cache<Arc<ArcSwap<Snapshot>>, Arc<Snapshot>>,
+    burst: Burst,
+    scratch: Scratch,
+    handed: Vec<Handed>,
+    inboxes: Vec<Arc<HandoffRing>>,
+    outboxes: Outboxes,
+    mailbox: Arc<Mailbox>,
+    counters: Arc<WorkerCounters>,
+    events: Arc<Events>,
+    rejected: Vec<(PortId, DropReason)>,
+    faults: Vec<(PortId, PortFault)>,
+}
+
+impl Worker {
+    pub(crate) fn new(links: Links, ports: PortSet) -> Self {
+        links.mailbox.set_waker(ports.waker());
+        Self {
+            index: links.index,
+            ports,
+            snapshot: Cache::new(links.snapshot),
+            burst: Burst::new(),
+            scratch: Scratch::default(),
+            handed: Vec::with_capacity(packet::BURST_FRAMES),
+            inboxes: links.inboxes,
+            outboxes: links.outboxes,
+            mailbox: links.mailbox,
+            counters: links.counters,
+            events: links.events,
+            rejected: Vec::new(),
+            faults: Vec::new(),
+        }
+    }
+
+    /// One round: commands, then at most one burst from each other worker and one from the ports.
+    pub fn step(&mut self, now_ms: u64) -> Work {
+        let generation = self.snapshot.load().generation();
+        self.mailbox.beat(generation);
+        let mut work = Work::default();
+        while let Some(command) = self.mailbox.next_command() {
+            work.items += 1;
+            work.stop |= self.obey(command, now_ms);
+        }
+        for inbox in 0..self.inboxes.len() {
+            work.items += self.take_handed(inbox, now_ms);
+        }
+        work.items += self.take_received(now_ms);
+        self.ports.take_faults(&mut self.faults);
+        for (port, fault) in self.faults.drain(..) {
+            self.events.push(Event::PortFault { worker: self.index, port, fault });
+        }
+        work
+    }
+
+    /// Takes a queue of the port over.
+    pub(crate) fn attach(&mut self, port: PortId, queue: Queue) -> std::io::Result<()> {
+        self.ports.attach(port, queue)
+    }
+
+    /// True if a step would find something to do, found out without a system call.
+    pub fn is_ready(&mut self) -> bool {
+        self.has_mail() || self.ports.poll_ready()
+    }
+
+    /// Sleeps until there is something to do.
+    ///
+    /// # Errors
+    /// The engine's, which are fatal to the worker.
+    pub fn sleep(&mut self) -> std::io::Result<()> {
+        let (mailbox, inboxes) = (&self.mailbox, &self.inboxes);
+        if !mailbox.sleep_flag().may_sleep(|| has_mail(mailbox, inboxes)) {
+            return Ok(());
+        }
+        self.counters.sleeps.add(1);
+        let slept = self.ports.wait(None);
+        mailbox.sleep_flag().woke();
+        slept
+    }
+
+    fn has_mail(&self) -> bool {
+        has_mail(&self.mailbox, &self.inboxes)
+    }
+
+    fn take_received(&mut self, now_ms: u64) -> usize {
+        self.rejected.extend_from_slice(self.ports.receive(&mut self.burst).malformed);
+        let items = self.burst.len() + self.rejected.len();
+        if items == 0 {
+            return 0;
+        }
+        self.counters.bursts.add(1);
+        let mut pass = Pass {
+            burst: &mut self.burst,
+            scratch: &mut self.scratch,
+            view: View {
+                snapshot: self.snapshot.load(),
+                counters: &self.counters,
+                worker: self.index,
+                now_ms,
+            },
+            ports: &mut self.ports,
+            out: &mut self.outboxes,
+        };
+        pass.view.count_rejected(&self.rejected);
+        pass.run();
+        self.rejected.clear();
+        self.burst.recycle(self.ports.pool());
+        items
+    }
+
+    fn take_handed(&mut self, inbox: usize, now_ms: u64) -> usize {
+        let ring = &self.inboxes[inbox];
+        while !self.burst.is_full() {
+            let Some(item) = ring.pop() else { break };
+            self.handed.push(item.handed);
+            if let Err(frame) = self.burst.push(item.frame) {
+                ring.give_empty(frame.into_buffer());
+            }
+        }
+        let items = self.burst.len();
+        if items > 0 {
+            let mut pass = Pass {
+                burst: &mut self.burst,
+                scratch: &mut self.scratch,
+                view: View {
+                    snapshot: self.snapshot.load(),
+                    counters: &self.counters,
+                    worker: self.index,
+                    now_ms,
+                },
+                ports: &mut self.ports,
+                out: &mut self.outboxes,
+            };
+            pass.run_handed(&self.handed);
+            for frame in self.burst.drain() {
+                ring.give_empty(frame.into_buffer());
+            }
+            self.handed.clear();
+        }
+        items
+    }
+
+    /// Returns true if the worker is to stop.
+    fn obey(&mut self, command: Command, now_ms: u64) -> bool {
+        match command {
+            Command::Attach { port, queue, done } => {
+                let attached = self.ports.attach(port, *queue);
+                // Whoever asked may have given up waiting.
+                let _ = done.try_send(attached);
+            }
+            Command::Detach { port, done } => {
+                let _ = done.try_send(self.ports.detach(port));
+            }
+            Command::Revive { port } => self.ports.revive(port),
+            Command::Originate { port, frames } => self.originate(port, &frames, now_ms),
+            Command::Stop => return true,
+        }
+        false
+    }
+
+    /// Sends frames of the switch itself to one port, past learning and security.
+    fn originate(&mut self, port: PortId, frames: &[Vec<u8>], now_ms: u64) {
+        self.handed.clear();
+        for bytes in frames.iter().take(packet::BURST_FRAMES) {
+            let Some(buffer) = self.ports.pool().take() else { break };
+            match Frame::copied(buffer, bytes, port) {
+                Ok(frame) => {
+                    self.handed.push(Handed { egress: port, is_copy: true });
+                    if let Err(frame) = self.burst.push(frame) {
+                        self.ports.pool().give(frame.into_buffer());
+                    }
+                }
+                Err(buffer) => self.ports.pool().give(buffer),
+            }
+        }
+        self.counters.originated.add(self.burst.len() as u64);
+        let mut pass = Pass {
+            burst: &mut self.burst,
+            scratch: &mut self.scratch,
+            view: View {
+                snapshot: self.snapshot.load(),
+                counters: &self.counters,
+                worker: self.index,
+                now_ms,
+            },
+            ports: &mut self.ports,
+            out: &mut self.outboxes,
+        };
+        pass.run_handed(&self.handed);
+        self.handed.clear();
+        self.burst.recycle(self.ports.pool());
+    }
+}
+
+fn has_mail(mailbox: &Mailbox, inboxes: &[Arc<HandoffRing>]) -> bool {
+    mailbox.has_commands() || inboxes.iter().any(|inbox| !inbox.is_empty())
+}
+
+impl std::fmt::Debug for Worker {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Worker").field("index", &self.index).finish_non_exhaustive()
+    }
+}
