@@ -1,0 +1,167 @@
+//! What ARCHITECTURE.md promises about the shape of the source, held by a test.
+
+use std::collections::BTreeSet;
+use std::fmt::Write as _;
+use std::path::Path;
+
+use e2e::script::ALLOWED_DIFFERENCES;
+use e2e::workspace::{assert_document, code_of, dependencies, read, rust_files};
+use packet::DropReason;
+
+/// Who may depend on whom. Houses that stand beside the product (`benches`, `e2e`) may use everything.
+const HOUSES: &[(&str, &[&str])] = &[
+    ("packet", &[]),
+    ("port", &["packet"]),
+    ("switch", &["packet"]),
+    ("dataplane", &["packet", "port", "switch"]),
+    ("node", &["packet", "port", "switch", "dataplane"]),
+    ("tools", &["packet", "port", "dataplane", "node"]),
+];
+const OUTSIDE: &[&str] = &["benches", "e2e"];
+
+/// Crates whose every file the compiler keeps free of `unsafe`.
+const FREE_OF_UNSAFE: &[&str] = &["packet", "switch", "dataplane", "node", "tools"];
+/// Where `unsafe` may stand, each with the reason.
+const MAY_BE_UNSAFE: &[(&str, &str)] = &[
+    (
+        "port/src/sys/",
+        "system calls that no crate wraps: TAP ioctls, io_uring with buffers that the kernel holds",
+    ),
+    ("e2e/src/sys.rs", "AF_PACKET sockets for frames byte for byte"),
+    ("benches/", "measures, is not part of the product"),
+    ("packet/tests/", "a counting allocator can only be written with unsafe"),
+    ("switch/tests/", "a counting allocator can only be written with unsafe"),
+    ("dataplane/tests/", "a counting allocator can only be written with unsafe"),
+];
+
+const LINES_MAX: usize = 600;
+
+#[test]
+fn houses_use_only_what_the_table_allows() {
+    let used = dependencies(&[None, Some("build")]);
+    let known: BTreeSet<_> = HOUSES.iter().map(|(house, _)| *house).chain(OUTSIDE.iter().copied()).collect();
+    for (house, uses) in &used {
+        assert!(known.contains(house.as_str()), "{house} is not in the table of houses");
+        if let Some((_, allowed)) = HOUSES.iter().find(|(name, _)| name == house) {
+            for other in uses {
+                assert!(allowed.contains(&other.as_str()), "{house} must not depend on {other}");
+            }
+        }
+    }
+}
+
+#[test]
+fn the_switch_does_not_know_ports_even_in_its_tests() {
+    let used = dependencies(&[None, Some("build"), Some("dev")]);
+    for house in ["switch", "packet"] {
+        for other in ["port", "dataplane", "node", "tools"] {
+            assert!(!used[house].contains(other), "{house} must not depend on {other}");
+        }
+    }
+}
+
+#[test]
+fn nobody_depends_on_what_stands_beside_the_product() {
+    for (house, uses) in dependencies(&[None, Some("build"), Some("dev")]) {
+        for beside in OUTSIDE {
+            assert!(!uses.contains(*beside), "{house} must not depend on {beside}");
+        }
+    }
+}
+
+#[test]
+fn crates_that_decide_forbid_unsafe_code() {
+    for house in FREE_OF_UNSAFE {
+        for root in ["lib.rs", "main.rs"].map(|file| Path::new(house).join("src").join(file)) {
+            if rust_files().contains(&root) {
+                let forbids = read(&root).lines().any(|line| line.trim() == "#![forbid(unsafe_code)]");
+                assert!(forbids, "{} lacks #![forbid(unsafe_code)]", root.display());
+            }
+        }
+    }
+}
+
+#[test]
+fn unsafe_stands_only_where_it_is_fenced() {
+    for file in rust_files() {
+        let fenced = MAY_BE_UNSAFE.iter().any(|(place, _)| file.starts_with(place.trim_end_matches('/')));
+        let code = code_of(&read(&file));
+        let mut words = code.split(|c: char| !c.is_alphanumeric() && c != '_');
+        assert!(fenced || !words.any(|word| word == "unsafe"), "{} says unsafe", file.display());
+    }
+}
+
+#[test]
+fn no_file_outgrows_its_question() {
+    for file in rust_files() {
+        let lines = read(&file).lines().count();
+        assert!(lines <= LINES_MAX, "{} has {lines} lines, more than {LINES_MAX}", file.display());
+    }
+}
+
+#[test]
+fn nothing_is_left_for_later_or_hidden_from_the_compiler() {
+    let marks = ["todo!(", "unimplemented!(", "#[ignore", "dbg!(", "allow(dead_code", "allow(unused"];
+    for file in rust_files() {
+        let code = code_of(&read(&file));
+        for mark in marks {
+            assert!(!code.contains(mark), "{} contains {mark}", file.display());
+        }
+    }
+}
+
+#[test]
+fn the_switch_has_no_clock_of_its_own() {
+    for file in
+        rust_files().iter().filter(|file| file.starts_with("switch/src") || file.starts_with("packet/src"))
+    {
+        let code = code_of(&read(file));
+        for word in
+            ["Instant::now", "SystemTime", "std::fs", "std::net::Tcp", "std::net::Udp", "thread::spawn"]
+        {
+            // Unit tests below the code may start threads.
+            let product = code.split("#[cfg(test)]").next().unwrap_or_default();
+            assert!(!product.contains(word), "{} uses {word}", file.display());
+        }
+    }
+}
+
+#[test]
+fn the_table_of_drop_reasons_is_up_to_date() {
+    let mut text = String::from(
+        "# Why a frame was dropped\n\n\
+         `flyover stats drops` shows how many frames were dropped for each of these reasons. The list is closed: for\n\
+         every worker, received = forwarded + consumed + dropped, exactly. This page is written by a test from\n\
+         `packet/src/drop_reason.rs`.\n\n\
+         | reason | stage | meaning |\n|---|---|---|\n",
+    );
+    for reason in DropReason::ALL {
+        let _ = writeln!(text, "| `{}` | {} | {} |", reason.name(), reason.stage().name(), reason.help());
+    }
+    assert_document("docs/drops.md", &text);
+}
+
+#[test]
+fn the_table_of_differences_from_the_linux_bridge_is_up_to_date() {
+    let mut text = String::from(
+        "# Where flyover differs from a Linux bridge\n\n\
+         The differential test (`e2e/tests/root_differential.rs`) sends the same frames through flyover and through\n\
+         a Linux bridge set up as cni0 is (STP off, multicast snooping on without a querier, netfilter hooks off) and\n\
+         compares what each port receives. These are the only differences that it allows; this page is written from\n\
+         the test's own table.\n\n\
+         | name | Linux bridge | flyover | why |\n|---|---|---|---|\n",
+    );
+    for difference in ALLOWED_DIFFERENCES {
+        let _ = writeln!(
+            text,
+            "| `{}` | {} | {} | {} |",
+            difference.name, difference.linux, difference.flyover, difference.reason
+        );
+    }
+    text.push_str(
+        "\nBy design, and not compared there: ports with addresses are bound to their MAC and addresses (`anti_spoof`),\n\
+         a port learns at most `max_macs_per_port` addresses, the gateway's MAC is static, and a full table evicts\n\
+         from the port that has learned most.\n",
+    );
+    assert_document("docs/differences.md", &text);
+}
