@@ -12,6 +12,8 @@ mod keys;
 mod model;
 mod port;
 mod text;
+
+pub(crate) use text::mac;
 pub mod validate;
 
 pub use error::{ConfigErrors, Problem};

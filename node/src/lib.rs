@@ -3,4 +3,6 @@
 #![forbid(unsafe_code)]
 
 pub mod config;
+pub mod filter;
 pub mod identity;
+pub mod state;
