@@ -1,9 +1,14 @@
-//! IPv6 (RFC 8200).
+//! IPv6 (RFC 8200 §3) and what is derived from its addresses.
 
 use std::net::Ipv6Addr;
 
+use crate::MacAddress;
+
 /// Bytes of the header without extension headers.
 pub const HEADER_BYTES: usize = 40;
+
+/// All nodes of the link (RFC 4291 §2.7.1).
+pub const ALL_NODES: Ipv6Addr = Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 1);
 
 /// A header, seen in place.
 #[derive(Clone, Copy, Debug)]
@@ -12,25 +17,111 @@ pub struct Header<'a> {
 }
 
 impl<'a> Header<'a> {
-    /// The header at the start of `bytes`.
+    /// The header at the start of `bytes`, or `None` if it is not all there or not of version 6. The payload
+    /// length is not compared with `bytes`.
     #[must_use]
+    #[inline]
     pub fn new(bytes: &'a [u8]) -> Option<Self> {
-        bytes.first_chunk().map(|fixed| Self { fixed })
+        let fixed: &[u8; HEADER_BYTES] = bytes.first_chunk()?;
+        (fixed[0] >> 4 == 6).then_some(Self { fixed })
+    }
+
+    /// Differentiated services and congestion bits.
+    #[must_use]
+    pub fn traffic_class(&self) -> u8 {
+        self.fixed[0] << 4 | self.fixed[1] >> 4
+    }
+
+    /// Flow label, 20 bits.
+    #[must_use]
+    pub fn flow_label(&self) -> u32 {
+        u32::from_be_bytes([0, self.fixed[1] & 0x0f, self.fixed[2], self.fixed[3]])
+    }
+
+    /// Bytes behind this header, extension headers included.
+    #[must_use]
+    pub fn payload_length(&self) -> u16 {
+        u16::from_be_bytes([self.fixed[4], self.fixed[5]])
+    }
+
+    /// What follows this header.
+    #[must_use]
+    pub fn next_header(&self) -> u8 {
+        self.fixed[6]
+    }
+
+    /// Hop limit.
+    #[must_use]
+    pub fn hop_limit(&self) -> u8 {
+        self.fixed[7]
     }
 
     /// Source address.
     #[must_use]
+    #[inline]
     pub fn source(&self) -> Ipv6Addr {
-        let mut octets = [0; 16];
-        octets.copy_from_slice(&self.fixed[8..24]);
-        octets.into()
+        self.address(8)
     }
 
     /// Destination address.
     #[must_use]
+    #[inline]
     pub fn destination(&self) -> Ipv6Addr {
+        self.address(24)
+    }
+
+    #[inline]
+    fn address(&self, at: usize) -> Ipv6Addr {
         let mut octets = [0; 16];
-        octets.copy_from_slice(&self.fixed[24..]);
+        octets.copy_from_slice(&self.fixed[at..at + 16]);
         octets.into()
+    }
+}
+
+/// The link-local address that a host derives from its MAC address (RFC 4291 §2.5.6 and appendix A).
+#[must_use]
+pub fn link_local(mac: MacAddress) -> Ipv6Addr {
+    let [a, b, c, d, e, f] = mac.0;
+    [0xfe, 0x80, 0, 0, 0, 0, 0, 0, a ^ 2, b, c, 0xff, 0xfe, d, e, f].into()
+}
+
+/// The group in which a neighbor solicitation for `address` is sent (RFC 4291 §2.7.1).
+#[must_use]
+pub fn solicited_node(address: Ipv6Addr) -> Ipv6Addr {
+    let [.., x, y, z] = address.octets();
+    [0xff, 2, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0xff, x, y, z].into()
+}
+
+/// The MAC address of a multicast group (RFC 2464 §7).
+#[must_use]
+pub fn group_mac(group: Ipv6Addr) -> MacAddress {
+    let [.., a, b, c, d] = group.octets();
+    MacAddress([0x33, 0x33, a, b, c, d])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn fields_are_where_rfc_8200_puts_them() {
+        let mut bytes = [0; 40];
+        bytes[..8].copy_from_slice(&[0x6a, 0xbc, 0xde, 0xf0, 1, 2, 17, 64]);
+        bytes[23] = 1;
+        bytes[39] = 2;
+        let header = Header::new(&bytes).unwrap();
+        assert_eq!((header.traffic_class(), header.flow_label()), (0xab, 0xc_def0));
+        assert_eq!((header.payload_length(), header.next_header(), header.hop_limit()), (258, 17, 64));
+        assert_eq!((header.source(), header.destination()), (Ipv6Addr::from(1), Ipv6Addr::from(2)));
+        bytes[0] = 0x45;
+        assert!(Header::new(&bytes).is_none());
+    }
+
+    #[test]
+    fn addresses_are_derived_as_the_rfcs_say() {
+        assert_eq!(link_local(MacAddress([0x02, 0, 0x5e, 0x10, 0, 1])).to_string(), "fe80::5eff:fe10:1");
+        let group = solicited_node("2001:db8::1:2345:6789".parse().unwrap());
+        assert_eq!(group.to_string(), "ff02::1:ff45:6789");
+        assert_eq!(group_mac(group), MacAddress([0x33, 0x33, 0xff, 0x45, 0x67, 0x89]));
     }
 }

@@ -9,6 +9,8 @@
 
 mod buffer;
 mod burst;
+pub mod checksum;
+pub mod coalesce;
 mod drop_reason;
 mod five_tuple;
 mod frame;
@@ -20,6 +22,7 @@ mod offload;
 mod parse;
 mod port_id;
 pub mod protocol;
+pub mod sctp;
 pub mod tcp;
 pub mod udp;
 mod validate;

@@ -6,7 +6,7 @@
 use crate::{
     ChecksumOffload, DropReason, Fragment, Layout, Network, Offload, Segmentation, SegmentationKind,
 };
-use crate::{Transport, tcp, udp};
+use crate::{Transport, checksum};
 
 /// Least payload of a TCP segment, as Linux (`TCP_MIN_GSO_SIZE`): a 48-byte segment less 40 bytes of
 /// options. It bounds the work that one frame can cause.
@@ -32,23 +32,12 @@ pub fn validate_offload(bytes: &[u8], layout: &Layout, offload: Offload) -> Resu
         (None, ChecksumOffload::Partial { start, offset }) => partial_fits(bytes, layout, start, offset),
         (Some(segmentation), ChecksumOffload::Partial { start, offset }) => {
             super_frame_fits(bytes, layout, segmentation)
-                && own_checksum(layout) == Some((start, offset))
+                && checksum::place(layout) == Some((start, offset))
                 && partial_fits(bytes, layout, start, offset)
         }
         (Some(_), _) => false,
     };
     if fits { Ok(()) } else { Err(DropReason::BadOffload) }
-}
-
-/// Start and offset of the checksum of the transport header, if that is known.
-fn own_checksum(layout: &Layout) -> Option<(u16, u16)> {
-    let offset = match layout.transport {
-        Transport::Tcp => tcp::CHECKSUM_OFFSET,
-        Transport::Udp => udp::CHECKSUM_OFFSET,
-        Transport::Icmp | Transport::Icmpv6 => 2,
-        Transport::Sctp | Transport::Absent | Transport::Opaque | Transport::Malformed => return None,
-    };
-    Some((layout.transport_offset, offset))
 }
 
 fn partial_fits(bytes: &[u8], layout: &Layout, start: u16, offset: u16) -> bool {
@@ -60,7 +49,7 @@ fn partial_fits(bytes: &[u8], layout: &Layout, start: u16, offset: u16) -> bool 
         Network::Opaque => start >= u16::from(layout.network_offset),
         Network::Arp | Network::Malformed => false,
         Network::Ipv4 | Network::Ipv6 => {
-            let is_own = own_checksum(layout) == Some((start, offset));
+            let is_own = checksum::place(layout) == Some((start, offset));
             let is_inner = matches!(layout.transport, Transport::Udp | Transport::Opaque)
                 && start >= layout.payload_offset;
             let in_packet = u32::try_from(end).is_ok_and(|end| end <= layout.packet_end);
