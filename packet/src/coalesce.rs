@@ -114,7 +114,9 @@ impl UdpRun {
             let at = self.network + IPV4_LENGTH;
             let old = u16::from_be_bytes([bytes[at], bytes[at + 1]]);
             bytes[at..at + 2].copy_from_slice(&total.to_be_bytes());
-            update_word(bytes, self.network + IPV4_CHECKSUM, |sum| Change::NONE.word(old, total).applied_to(sum));
+            update_word(bytes, self.network + IPV4_CHECKSUM, |sum| {
+                Change::NONE.word(old, total).applied_to(sum)
+            });
         } else {
             let at = self.network + IPV6_LENGTH;
             bytes[at..at + 2].copy_from_slice(&udp_bytes.to_be_bytes());
@@ -125,7 +127,8 @@ impl UdpRun {
         update_word(bytes, self.transport + usize::from(UDP_CHECKSUM), |sum| {
             Change::NONE.word(datagram, udp_bytes).applied_to_partial(sum)
         });
-        leader.offload.segmentation = Some(Segmentation { kind: SegmentationKind::Udp, size_bytes, ecn: false });
+        leader.offload.segmentation =
+            Some(Segmentation { kind: SegmentationKind::Udp, size_bytes, ecn: false });
     }
 
     /// Makes `leader` again the frame that it was.
@@ -153,10 +156,8 @@ impl UdpRun {
 /// The payload's length, if the frame is of the kind that is joined.
 fn payload_bytes(frame: &Frame, layout: &Layout) -> Option<usize> {
     let start = layout.transport_offset;
-    let left = Offload {
-        checksum: ChecksumOffload::Partial { start, offset: UDP_CHECKSUM },
-        segmentation: None,
-    };
+    let left =
+        Offload { checksum: ChecksumOffload::Partial { start, offset: UDP_CHECKSUM }, segmentation: None };
     if layout.transport != Transport::Udp || frame.offload != left {
         return None;
     }
@@ -165,7 +166,10 @@ fn payload_bytes(frame: &Frame, layout: &Layout) -> Option<usize> {
     let header = bytes.get(network..transport)?;
     let plain = match layout.network {
         Network::Ipv4 => {
-            header.len() == IPV4_BYTES && header[IPV4_FLAGS] == 0x40 && header[IPV4_FLAGS + 1] == 0 && Sum::of(header).checksum() == 0
+            header.len() == IPV4_BYTES
+                && header[IPV4_FLAGS] == 0x40
+                && header[IPV4_FLAGS + 1] == 0
+                && Sum::of(header).checksum() == 0
         }
         Network::Ipv6 => header.len() == IPV6_BYTES,
         _ => false,

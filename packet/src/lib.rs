@@ -4,16 +4,27 @@
 //! to a verdict ([`DropReason`], [`Layout`] with a malformed layer), never to a panic.
 //!
 //! - [`Frame`], [`Burst`], [`Buffer`], [`BufferPool`]: how frames travel through a worker.
-//! - [`Offload`]: what the sender of a frame left to do (checksum, segmentation).
+//! - [`parse`], [`Layout`], [`FiveTuple`]: where the headers lie, and which flow the frame belongs to.
+//! - [`ethernet`], [`arp`], [`ipv4`], [`ipv6`], [`icmp`], [`icmpv6`], [`tcp`], [`udp`], [`sctp`], [`dhcp`]:
+//!   checked views of one header each.
+//! - [`edit`], [`checksum`], [`segment`], [`build`]: changing, finishing, cutting and making frames.
+//! - [`Offload`], [`validate_offload`]: what the sender of a frame left to do (checksum, segmentation).
 #![forbid(unsafe_code)]
 
+pub mod arp;
 mod buffer;
+pub mod build;
 mod burst;
 pub mod checksum;
 pub mod coalesce;
+pub mod dhcp;
 mod drop_reason;
+pub mod edit;
+pub mod ethernet;
 mod five_tuple;
 mod frame;
+pub mod icmp;
+pub mod icmpv6;
 pub mod ipv4;
 pub mod ipv6;
 mod layout;
@@ -23,6 +34,7 @@ mod parse;
 mod port_id;
 pub mod protocol;
 pub mod sctp;
+pub mod segment;
 pub mod tcp;
 pub mod udp;
 mod validate;
