@@ -1,6 +1,7 @@
 //! The two ways to drive TAP queues: `io_uring` where the kernel offers what is needed, else `epoll`.
 
 mod epoll;
+mod uring;
 
 use std::io;
 use std::os::fd::BorrowedFd;
@@ -30,11 +31,14 @@ pub struct UringOptions {
     pub read_buffers: u16,
     /// Writes that go to the kernel in one system call: a power of two.
     pub queue_entries: u32,
+    /// The system call that writes a burst also reads what has arrived meanwhile: one call a burst less, but
+    /// twice the buffers in use, and so in the cache.
+    pub collect_on_transmit: bool,
 }
 
 impl Default for UringOptions {
     fn default() -> Self {
-        Self { read_buffers: 64, queue_entries: 256 }
+        Self { read_buffers: 32, queue_entries: 256, collect_on_transmit: false }
     }
 }
 
@@ -79,9 +83,13 @@ pub(crate) trait Engine: Send {
 }
 
 /// The engine for `kind`; `waker` ends its waits.
-pub(crate) fn start(kind: EngineKind, _options: UringOptions, waker: &Waker) -> io::Result<Box<dyn Engine>> {
-    match kind {
-        EngineKind::Auto | EngineKind::Epoll => Ok(Box::new(epoll::EpollEngine::new(waker)?)),
-        EngineKind::Uring => Err(io::ErrorKind::Unsupported.into()),
+pub(crate) fn start(kind: EngineKind, options: UringOptions, waker: &Waker) -> io::Result<Box<dyn Engine>> {
+    if kind != EngineKind::Epoll {
+        match uring::UringEngine::new(options, waker) {
+            Ok(engine) => return Ok(Box::new(engine)),
+            Err(error) if kind == EngineKind::Uring => return Err(error),
+            Err(_) => {}
+        }
     }
+    Ok(Box::new(epoll::EpollEngine::new(waker)?))
 }

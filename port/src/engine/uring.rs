@@ -1,0 +1,309 @@
+//! The engine for kernels with `io_uring`: one multishot read a port stays armed, frames arrive in buffers
+//! that all ports share, and the writes of a burst are one system call.
+//!
+//! Fairness. The shared buffers run out under load; the kernel then ends the reads that found none. Reads are
+//! armed again with those first that brought nothing since they were last armed: the kernel serves them in
+//! that order, each with one frame before any has a second one, so a port that floods delays another by one
+//! round of buffers at most.
+
+use std::collections::VecDeque;
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::time::Duration;
+
+use packet::{Buffer, BufferPool, DropReason, Frame, PORTS_MAX, PortId};
+use rustix::io::Errno;
+
+use super::{Engine, UringOptions};
+use crate::sys::ring::{Completion, Ring, Writes};
+use crate::{Intake, PortFault, TapQueue, Transmission, Waker};
+
+const KIND_SHIFT: u32 = 56;
+const GENERATION_SHIFT: u32 = 16;
+const READ: u64 = 1;
+const WATCH: u64 = 2;
+const WAKE: u64 = 3;
+
+const _: () = assert!(PORTS_MAX <= 1 << GENERATION_SHIFT, "a port fits below the generation");
+
+struct Tap {
+    queue: TapQueue,
+    /// Names this attachment, so that a late completion of an earlier one is told apart.
+    user_data: u64,
+    /// The kernel holds a read.
+    armed: bool,
+    /// Brought a frame since it was last armed.
+    served: bool,
+    fault: Option<PortFault>,
+}
+
+struct Watched {
+    port: PortId,
+    fd: OwnedFd,
+}
+
+pub(crate) struct UringEngine {
+    // Before the queues and the waker, so that the kernel lets go of their files before they are closed.
+    ring: Ring,
+    taps: Vec<Option<Tap>>,
+    tap_count: usize,
+    /// Ports whose read is to be armed.
+    unarmed: VecDeque<PortId>,
+    watched: Vec<Watched>,
+    waker: Waker,
+    waker_armed: bool,
+    generation: u32,
+    collect_on_transmit: bool,
+    returned: Vec<Buffer>,
+}
+
+impl UringEngine {
+    pub(crate) fn new(options: UringOptions, waker: &Waker) -> io::Result<Self> {
+        Ok(Self {
+            ring: Ring::new(options.read_buffers, options.queue_entries)?,
+            taps: Vec::new(),
+            tap_count: 0,
+            unarmed: VecDeque::new(),
+            watched: Vec::new(),
+            waker: waker.clone(),
+            waker_armed: false,
+            generation: 0,
+            collect_on_transmit: options.collect_on_transmit,
+            returned: Vec::new(),
+        })
+    }
+
+    fn lend(&mut self, intake: &mut Intake<'_>) {
+        if self.tap_count == 0 {
+            return;
+        }
+        while self.ring.room() > 0 {
+            let Some(buffer) = intake.buffer() else { break };
+            if let Err(buffer) = self.ring.lend(buffer) {
+                intake.give_back(buffer);
+                break;
+            }
+        }
+    }
+
+    /// Arms the reads that ended, starved ports first. Without a buffer to read into they would only end
+    /// again.
+    fn arm(&mut self) -> io::Result<()> {
+        if !self.waker_armed {
+            self.ring.poll_multishot(self.waker.fd(), WAKE << KIND_SHIFT)?;
+            self.waker_armed = true;
+        }
+        if self.unarmed.is_empty() || !self.ring.has_lent() {
+            return Ok(());
+        }
+        for starved in [true, false] {
+            for _ in 0..self.unarmed.len() {
+                let Some(port) = self.unarmed.pop_front() else { break };
+                let Some(Some(tap)) = self.taps.get_mut(port.index()) else { continue };
+                if tap.armed || matches!(tap.fault, Some(PortFault::Gone | PortFault::Io(_))) {
+                    continue;
+                }
+                if starved && tap.served {
+                    self.unarmed.push_back(port);
+                    continue;
+                }
+                self.ring.read_multishot(tap.queue.as_fd(), tap.user_data)?;
+                tap.armed = true;
+                tap.served = false;
+            }
+        }
+        Ok(())
+    }
+
+    fn complete(
+        &mut self,
+        completion: Completion,
+        intake: &mut Intake<'_>,
+        faults: &mut Vec<(PortId, PortFault)>,
+    ) {
+        match completion.user_data >> KIND_SHIFT {
+            READ => self.complete_read(completion, intake, faults),
+            WAKE if !completion.more => self.waker_armed = false,
+            WATCH if !completion.more => {
+                let port = port_of(completion.user_data);
+                if let Some(watched) = self.watched.iter().find(|watched| Some(watched.port) == port) {
+                    // A failure is the ring's, and shows in the next call.
+                    let _ = self.ring.poll_multishot(watched.fd.as_fd(), completion.user_data);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn complete_read(
+        &mut self,
+        completion: Completion,
+        intake: &mut Intake<'_>,
+        faults: &mut Vec<(PortId, PortFault)>,
+    ) {
+        let Completion { user_data, result, more, buffer } = completion;
+        let tap = port_of(user_data)
+            .and_then(|port| Some((port, self.taps.get_mut(port.index())?.as_mut()?)))
+            .filter(|(_, tap)| tap.user_data == user_data);
+        let Some((port, tap)) = tap else {
+            buffer.into_iter().for_each(|buffer| intake.give_back(buffer));
+            return;
+        };
+        match (result, buffer) {
+            (Ok(read_bytes), Some(buffer)) => {
+                tap.served = true;
+                intake.accept_with_vnet_header(port, buffer, read_bytes);
+            }
+            (result, buffer) => {
+                buffer.into_iter().for_each(|buffer| intake.give_back(buffer));
+                if let Some(fault) = result.err().and_then(PortFault::of_read)
+                    && tap.fault.replace(fault).is_none()
+                {
+                    faults.push((port, fault));
+                }
+            }
+        }
+        if !more {
+            tap.armed = false;
+            self.unarmed.push_back(port);
+        }
+    }
+}
+
+/// The jobs of a burst, seen from the ring.
+struct Sending<'a> {
+    taps: &'a mut [Option<Tap>],
+    jobs: &'a [Transmission],
+    outcomes: &'a mut [Result<(), DropReason>],
+    faults: &'a mut Vec<(PortId, PortFault)>,
+}
+
+impl Sending<'_> {
+    fn tap(&mut self, position: usize) -> Option<&mut Tap> {
+        self.taps.get_mut(self.jobs.get(position)?.port.index())?.as_mut()
+    }
+}
+
+impl Writes for Sending<'_> {
+    fn file(&mut self, position: usize) -> Option<BorrowedFd<'_>> {
+        if self.tap(position)?.fault.is_some() {
+            self.outcomes[position] = Err(DropReason::EgressDown);
+            return None;
+        }
+        self.outcomes[position] = Ok(());
+        self.tap(position).map(|tap| tap.queue.as_fd())
+    }
+
+    fn failed(&mut self, position: usize, errno: Errno) {
+        let (reason, fault) = PortFault::of_write(errno);
+        if let Some(outcome) = self.outcomes.get_mut(position) {
+            *outcome = Err(reason);
+        }
+        if let (Some(fault), Some(tap)) = (fault, self.tap(position))
+            && tap.fault.replace(fault).is_none()
+        {
+            let port = self.jobs[position].port;
+            self.faults.push((port, fault));
+        }
+    }
+}
+
+fn port_of(user_data: u64) -> Option<PortId> {
+    u16::try_from(user_data & ((1 << GENERATION_SHIFT) - 1)).ok().and_then(PortId::new)
+}
+
+impl Engine for UringEngine {
+    fn name(&self) -> &'static str {
+        "io_uring"
+    }
+
+    fn attach(&mut self, port: PortId, queue: TapQueue) -> io::Result<()> {
+        let index = port.index();
+        if self.taps.len() <= index {
+            self.taps.resize_with(index + 1, || None);
+        }
+        self.generation = self.generation.wrapping_add(1);
+        let generation = u64::from(self.generation) << GENERATION_SHIFT;
+        let user_data = READ << KIND_SHIFT | generation | index as u64;
+        self.taps[index] = Some(Tap { queue, user_data, armed: false, served: false, fault: None });
+        self.tap_count += 1;
+        self.unarmed.reserve(self.taps.len());
+        self.unarmed.push_back(port);
+        Ok(())
+    }
+
+    fn detach(&mut self, port: PortId, pool: &mut BufferPool) -> bool {
+        let Some(tap) = self.taps.get_mut(port.index()).and_then(Option::take) else { return false };
+        self.tap_count -= 1;
+        self.unarmed.retain(|&unarmed| unarmed != port);
+        if tap.armed {
+            // Should it not end in time, its completions are recognized as stale by their generation.
+            self.ring.cancel(tap.user_data, &mut self.returned);
+            self.returned.drain(..).for_each(|buffer| pool.give(buffer));
+        }
+        true
+    }
+
+    fn revive(&mut self, port: PortId) {
+        let Some(Some(tap)) = self.taps.get_mut(port.index()) else { return };
+        tap.fault = None;
+        if !tap.armed {
+            self.unarmed.push_back(port);
+        }
+    }
+
+    fn watch(&mut self, port: PortId, fd: BorrowedFd<'_>) -> io::Result<()> {
+        let fd = fd.try_clone_to_owned()?;
+        self.ring.poll_multishot(fd.as_fd(), WATCH << KIND_SHIFT | port.index() as u64)?;
+        self.watched.push(Watched { port, fd });
+        Ok(())
+    }
+
+    fn unwatch(&mut self, port: PortId, _fd: BorrowedFd<'_>) {
+        self.watched.retain(|watched| watched.port != port);
+        self.ring.cancel(WATCH << KIND_SHIFT | port.index() as u64, &mut self.returned);
+    }
+
+    fn receive(&mut self, intake: &mut Intake<'_>, faults: &mut Vec<(PortId, PortFault)>) {
+        self.lend(intake);
+        // A ring that fails says so again in `wait`, whose error ends the worker.
+        if self.arm().is_err() {
+            return;
+        }
+        let mut asked = false;
+        while !intake.is_full() {
+            if let Some(completion) = self.ring.completion() {
+                self.complete(completion, intake, faults);
+            } else if asked || !self.ring.needs_submit() || self.ring.submit(true).is_err() {
+                break;
+            } else {
+                asked = true;
+            }
+        }
+        if self.collect_on_transmit {
+            self.lend(intake);
+        }
+    }
+
+    fn transmit(
+        &mut self,
+        frames: &mut [Frame],
+        jobs: &[Transmission],
+        outcomes: &mut [Result<(), DropReason>],
+        faults: &mut Vec<(PortId, PortFault)>,
+    ) {
+        let mut sending = Sending { taps: &mut self.taps, jobs, outcomes, faults };
+        // A ring that fails says so again in `wait`. What was not sent then is not known to be: the outcomes
+        // of the jobs seen so far stand.
+        let _ = self.ring.write_burst(frames, jobs, &mut sending, self.collect_on_transmit);
+    }
+
+    fn poll_ready(&mut self) -> bool {
+        (!self.unarmed.is_empty() && self.ring.has_lent()) || self.ring.is_ready()
+    }
+
+    fn wait(&mut self, timeout: Option<Duration>) -> io::Result<()> {
+        self.arm()?;
+        self.ring.wait(timeout)
+    }
+}
