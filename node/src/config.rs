@@ -70,7 +70,8 @@ pub fn parse(text: &str, file: Option<&Path>, machine: &Machine) -> Result<Loade
         key: finding.key,
         message: finding.message,
     };
-    let (errors, warnings): (Vec<_>, Vec<_>) = findings.into_iter().partition(|finding| finding.is_error);
+    let (errors, warnings): (Vec<_>, Vec<_>) =
+        findings.into_iter().partition(|finding| finding.severity > validate::Severity::Warning);
     if errors.is_empty() {
         Ok(Loaded { config, warnings: warnings.into_iter().map(located).collect() })
     } else {

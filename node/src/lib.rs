@@ -2,7 +2,10 @@
 //! control API.
 #![forbid(unsafe_code)]
 
+pub mod api;
 pub mod config;
+pub mod devices;
 pub mod filter;
 pub mod identity;
+pub mod ports;
 pub mod state;

@@ -50,8 +50,19 @@ pub struct Finding {
     pub key: String,
     /// What is wrong.
     pub message: String,
-    /// False: a warning.
-    pub is_error: bool,
+    /// How bad it is.
+    pub severity: Severity,
+}
+
+/// How bad a finding is.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub enum Severity {
+    /// Allowed, but probably not meant.
+    Warning,
+    /// Something else has it already.
+    Clash,
+    /// It can never be right.
+    Mistake,
 }
 
 /// The findings so far.
@@ -60,11 +71,15 @@ pub(super) struct Findings(Vec<Finding>);
 
 impl Findings {
     fn error(&mut self, key: impl Into<String>, message: impl Into<String>) {
-        self.0.push(Finding { key: key.into(), message: message.into(), is_error: true });
+        self.0.push(Finding { key: key.into(), message: message.into(), severity: Severity::Mistake });
+    }
+
+    fn clash(&mut self, key: impl Into<String>, message: impl Into<String>) {
+        self.0.push(Finding { key: key.into(), message: message.into(), severity: Severity::Clash });
     }
 
     fn warning(&mut self, key: impl Into<String>, message: impl Into<String>) {
-        self.0.push(Finding { key: key.into(), message: message.into(), is_error: false });
+        self.0.push(Finding { key: key.into(), message: message.into(), severity: Severity::Warning });
     }
 
     fn bounds(&mut self, key: &str, value: u32, min: u32, max: u32, unit: &str) {

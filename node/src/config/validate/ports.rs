@@ -57,7 +57,7 @@ impl PortCheck {
         if let Err(why) = device_name(&port.name) {
             findings.error(key("name"), why);
         } else if let Some(holder) = self.names.insert(port.name.clone(), "another port") {
-            findings.error(key("name"), format!("\"{}\" is the name of {holder} already", port.name));
+            findings.clash(key("name"), format!("\"{}\" is the name of {holder} already", port.name));
         }
         keys_fit_type(port, prefix, &mut findings);
         self.device(port, prefix, &mut findings);
@@ -85,7 +85,7 @@ impl PortCheck {
         if let Some(holder) = self.devices.insert(place, format!("port \"{}\"", port.name)) {
             let netns =
                 port.netns.as_ref().map_or("the daemon's namespace".into(), |path| path.to_string_lossy());
-            findings.error(
+            findings.clash(
                 format!("{prefix}device"),
                 format!("device \"{device}\" in {netns} is that of {holder} already"),
             );
@@ -102,7 +102,7 @@ impl PortCheck {
         }
         let mac = identity::port_mac(&self.node_name, port);
         if let Some(holder) = self.macs.insert(mac.0, format!("port \"{}\"", port.name)) {
-            findings.error(key, format!("{} is that of {holder} already", MacAddress(mac.0)));
+            findings.clash(key, format!("{} is that of {holder} already", MacAddress(mac.0)));
         }
     }
 
@@ -116,7 +116,7 @@ impl PortCheck {
             findings.error(key, format!("IPv6 needs node.mtu of {MTU_MIN_V6} bytes or more"));
         }
         if let Some(holder) = self.addresses.insert(host, format!("port \"{}\"", port.name)) {
-            findings.error(key, format!("{host} is that of {holder} already"));
+            findings.clash(key, format!("{host} is that of {holder} already"));
         }
         match self.networks.iter().find(|network| network.contains(&host)) {
             None => findings.warning(

@@ -1,0 +1,105 @@
+//! What is behind a port: the kernel's devices, or simulated ones.
+//!
+//! The control side decides *that* a device is to be there; this is *how*. [`KernelDevices`] makes real
+//! ones, [`SimulatedDevices`] keeps them in memory, with namespaces that can be deleted and links that can
+//! be set down, so that the life cycle of ports is tested without a right and without a kernel.
+
+mod kernel;
+mod simulated;
+
+pub use kernel::KernelDevices;
+pub use simulated::{SimulatedDevices, SimulatedWorld};
+
+use std::net::IpAddr;
+
+use packet::{MacAddress, Offloads};
+use port::Queue;
+
+use crate::config::PortConfig;
+
+/// A device as the control side wants it.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct DeviceRequest {
+    /// What was configured.
+    pub port: PortConfig,
+    /// The MAC, derived if none was configured.
+    pub mac: MacAddress,
+    /// Largest IP packet.
+    pub mtu_bytes: u32,
+    /// Workers: a TAP gets a queue for each.
+    pub workers: usize,
+    /// Frames of the kernel's queue toward us, for each TAP queue.
+    pub queue_frames: u32,
+    /// Gateways of default routes inside the namespace, at most one of each family.
+    pub default_routes: Vec<IpAddr>,
+}
+
+/// An open device.
+#[derive(Debug)]
+pub struct OpenDevice {
+    /// One for each worker, or a single one.
+    pub queues: Vec<Queue>,
+    /// What it takes unfinished.
+    pub offloads: Offloads,
+    /// Tells it from a later device of the same name; 0 where that cannot happen.
+    pub identity: u64,
+    /// True if it was there already, as after a restart.
+    pub adopted: bool,
+    /// For the log.
+    pub warnings: Vec<String>,
+}
+
+/// What became of a device.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Presence {
+    /// It is there; a link that is not up carries nothing.
+    There {
+        /// See [`OpenDevice::identity`].
+        identity: u64,
+        /// Administratively up.
+        up: bool,
+    },
+    /// It is not there, or its namespace is not.
+    Missing,
+}
+
+/// Why a device could not be opened.
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+pub enum OpenError {
+    /// Its namespace is not there (yet, or any more).
+    #[error("{0}")]
+    NoNamespace(String),
+    /// Something else of that name is in the way.
+    #[error("{0}")]
+    InTheWay(String),
+    /// The process lacks a right.
+    #[error("{0}")]
+    NotPermitted(String),
+    /// Anything else.
+    #[error("{0}")]
+    Failed(String),
+}
+
+/// Makes, watches and removes devices. Two implementations: the kernel's and simulated ones.
+pub trait Devices: Send {
+    /// Makes the device, or adopts the one that a former daemon left.
+    ///
+    /// # Errors
+    /// [`OpenError`]; nothing is left behind.
+    fn open(&mut self, request: &DeviceRequest) -> Result<OpenDevice, OpenError>;
+
+    /// What became of the device.
+    ///
+    /// # Errors
+    /// A sentence.
+    fn presence(&mut self, port: &PortConfig) -> Result<Presence, String>;
+
+    /// Removes the device. It is no error if it is not there.
+    ///
+    /// # Errors
+    /// A sentence.
+    fn remove(&mut self, port: &PortConfig) -> Result<(), String>;
+
+    /// Frames from the device that the kernel dropped before us; `None` if that is not known.
+    fn queue_dropped(&mut self, port: &PortConfig) -> Option<u64>;
+}

@@ -1,0 +1,96 @@
+//! The kernel's devices: TAPs, and capture files.
+
+use std::hash::{DefaultHasher, Hash, Hasher};
+
+use port::Queue;
+use port::tap::{self, DeviceIdentity, Status, TapConfig, TapError};
+
+use super::{DeviceRequest, Devices, OpenDevice, OpenError, Presence};
+use crate::config::{PortConfig, PortType};
+
+/// Devices of this machine.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct KernelDevices;
+
+impl Devices for KernelDevices {
+    fn open(&mut self, request: &DeviceRequest) -> Result<OpenDevice, OpenError> {
+        match request.port.port_type {
+            PortType::Tap => open_tap(request),
+            other => Err(OpenError::Failed(format!(
+                "a port of type {} is not available in this version",
+                other.name()
+            ))),
+        }
+    }
+
+    fn presence(&mut self, port: &PortConfig) -> Result<Presence, String> {
+        match port.port_type {
+            PortType::Tap => match tap::status(port.netns.as_deref(), port.device_name()) {
+                Ok(Status::Present { identity, up, .. }) => {
+                    Ok(Presence::There { identity: identity_number(identity), up })
+                }
+                Ok(Status::Missing) => Ok(Presence::Missing),
+                Err(error) => Err(error.to_string()),
+            },
+            _ => Ok(Presence::There { identity: 0, up: true }),
+        }
+    }
+
+    fn remove(&mut self, port: &PortConfig) -> Result<(), String> {
+        match port.port_type {
+            PortType::Tap => tap::remove(port.netns.as_deref(), port.device_name())
+                .map(drop)
+                .map_err(|error| error.to_string()),
+            _ => Ok(()),
+        }
+    }
+
+    fn queue_dropped(&mut self, port: &PortConfig) -> Option<u64> {
+        match port.port_type {
+            PortType::Tap => tap::counters(port.netns.as_deref(), port.device_name())
+                .ok()
+                .flatten()
+                .map(|counters| counters.tx_dropped),
+            _ => None,
+        }
+    }
+}
+
+fn open_tap(request: &DeviceRequest) -> Result<OpenDevice, OpenError> {
+    let port = &request.port;
+    let opened = tap::open(&TapConfig {
+        netns: port.netns.clone(),
+        device: port.device_name().to_owned(),
+        mac: request.mac,
+        mtu_bytes: request.mtu_bytes,
+        queues: request.workers,
+        queue_frames: request.queue_frames,
+        addresses: port.addresses.clone(),
+        default_routes: request.default_routes.clone(),
+        persistent: true,
+        ..TapConfig::default()
+    })
+    .map_err(|error| {
+        let text = error.to_string();
+        match error {
+            TapError::Namespace { .. } => OpenError::NoNamespace(text),
+            TapError::NameTaken { .. } | TapError::InUse { .. } => OpenError::InTheWay(text),
+            TapError::MissingCapability { .. } => OpenError::NotPermitted(text),
+            _ => OpenError::Failed(text),
+        }
+    })?;
+    Ok(OpenDevice {
+        queues: opened.queues.into_iter().map(Queue::Tap).collect(),
+        offloads: opened.offloads,
+        identity: identity_number(opened.identity),
+        adopted: opened.adopted,
+        warnings: opened.warnings,
+    })
+}
+
+/// Compared within this process only.
+fn identity_number(identity: DeviceIdentity) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    identity.hash(&mut hasher);
+    hasher.finish()
+}

@@ -1,0 +1,138 @@
+//! Devices in memory: namespaces and links whose fate a test decides.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use packet::Offloads;
+use port::Queue;
+use port::memory::{self, Link, MemoryConfig, MemoryEnd};
+
+use super::{DeviceRequest, Devices, OpenDevice, OpenError, Presence};
+use crate::config::PortConfig;
+
+/// Frames that may wait in each direction of a simulated device.
+const FRAMES: usize = 256;
+
+#[derive(Debug)]
+struct Device {
+    end: Arc<MemoryEnd>,
+    identity: u64,
+    up: bool,
+}
+
+#[derive(Debug, Default)]
+struct Inner {
+    namespaces: BTreeSet<PathBuf>,
+    devices: BTreeMap<(Option<PathBuf>, String), Device>,
+    identities: u64,
+    opened: Vec<DeviceRequest>,
+    refusal: Option<OpenError>,
+}
+
+/// The machine that simulated devices live on; clones are the same machine.
+#[derive(Clone, Debug, Default)]
+pub struct SimulatedWorld(Arc<Mutex<Inner>>);
+
+impl SimulatedWorld {
+    fn inner(&self) -> MutexGuard<'_, Inner> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Makes a namespace.
+    pub fn add_namespace(&self, path: impl Into<PathBuf>) {
+        self.inner().namespaces.insert(path.into());
+    }
+
+    /// Deletes a namespace with its devices.
+    pub fn delete_namespace(&self, path: &Path) {
+        let mut inner = self.inner();
+        inner.namespaces.remove(path);
+        inner.devices.retain(|(netns, _), device| {
+            let stays = netns.as_deref() != Some(path);
+            if !stays {
+                device.end.set_link(Link::Gone);
+            }
+            stays
+        });
+    }
+
+    /// Sets a device's link up or down, as its pod may.
+    pub fn set_link(&self, netns: Option<&Path>, device: &str, up: bool) {
+        if let Some(device) = self.inner().devices.get_mut(&(netns.map(Path::to_owned), device.to_owned())) {
+            device.up = up;
+            device.end.set_link(if up { Link::Up } else { Link::Down });
+        }
+    }
+
+    /// The pod's end of a device.
+    #[must_use]
+    pub fn end(&self, netns: Option<&Path>, device: &str) -> Option<Arc<MemoryEnd>> {
+        let key = (netns.map(Path::to_owned), device.to_owned());
+        self.inner().devices.get(&key).map(|device| Arc::clone(&device.end))
+    }
+
+    /// All requests so far, in order.
+    #[must_use]
+    pub fn opened(&self) -> Vec<DeviceRequest> {
+        self.inner().opened.clone()
+    }
+
+    /// From now on every device is refused with `error`, or none if that is `None`.
+    pub fn refuse(&self, error: Option<OpenError>) {
+        self.inner().refusal = error;
+    }
+}
+
+/// Devices of a [`SimulatedWorld`].
+#[derive(Clone, Debug, Default)]
+pub struct SimulatedDevices(pub SimulatedWorld);
+
+fn key(port: &PortConfig) -> (Option<PathBuf>, String) {
+    (port.netns.clone(), port.device_name().to_owned())
+}
+
+impl Devices for SimulatedDevices {
+    fn open(&mut self, request: &DeviceRequest) -> Result<OpenDevice, OpenError> {
+        let mut inner = self.0.inner();
+        inner.opened.push(request.clone());
+        if let Some(error) = &inner.refusal {
+            return Err(error.clone());
+        }
+        if let Some(netns) = &request.port.netns
+            && !inner.namespaces.contains(netns)
+        {
+            return Err(OpenError::NoNamespace(format!("{}: no such namespace", netns.display())));
+        }
+        let config = MemoryConfig { offloads: Offloads::ALL, frames_max: FRAMES };
+        let (queues, end) = memory::multi_queue(config, request.workers);
+        let adopted = inner.devices.contains_key(&key(&request.port));
+        inner.identities += 1;
+        let identity = inner.identities;
+        inner.devices.insert(key(&request.port), Device { end: Arc::new(end), identity, up: true });
+        Ok(OpenDevice {
+            queues: queues.into_iter().map(|queue| Queue::Other(Box::new(queue))).collect(),
+            offloads: Offloads::ALL,
+            identity,
+            adopted,
+            warnings: Vec::new(),
+        })
+    }
+
+    fn presence(&mut self, port: &PortConfig) -> Result<Presence, String> {
+        let inner = self.0.inner();
+        Ok(inner
+            .devices
+            .get(&key(port))
+            .map_or(Presence::Missing, |device| Presence::There { identity: device.identity, up: device.up }))
+    }
+
+    fn remove(&mut self, port: &PortConfig) -> Result<(), String> {
+        self.0.inner().devices.remove(&key(port));
+        Ok(())
+    }
+
+    fn queue_dropped(&mut self, _port: &PortConfig) -> Option<u64> {
+        None
+    }
+}
