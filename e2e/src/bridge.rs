@@ -1,5 +1,6 @@
 //! The Linux bridge that flyover replaces, set up as cni0 is, with veth pairs into pods.
 
+use crate::script::LINUX_BRIDGE;
 use crate::{Namespace, RawSocket};
 
 /// A bridge with one pod a port, all in namespaces whose kernel keeps quiet.
@@ -20,7 +21,10 @@ impl BridgeRig {
     #[must_use]
     pub fn new(mtus_bytes: &[u32]) -> Self {
         let bridge = Namespace::new_quiet("bridge");
-        bridge.ip("link add br0 type bridge stp_state 0 ageing_time 30000 mcast_snooping 1");
+        bridge.ip(&format!(
+            "link add br0 address {LINUX_BRIDGE} type bridge \
+                           stp_state 0 ageing_time 30000 mcast_snooping 1"
+        ));
         for family in ["iptables", "ip6tables", "arptables"] {
             let key = format!("net/bridge/bridge-nf-call-{family}");
             if std::path::Path::new("/proc/sys").join(&key).exists() {

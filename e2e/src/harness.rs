@@ -7,13 +7,21 @@ use libtest_mimic::{Arguments, Trial};
 /// One test: a claim and the code that checks it by panicking.
 pub struct Test {
     claim: String,
+    program: Option<&'static str>,
     body: Box<dyn FnOnce() + Send>,
 }
 
 impl Test {
     /// A test of `claim`.
     pub fn new(claim: impl Into<String>, body: impl FnOnce() + Send + 'static) -> Self {
-        Self { claim: claim.into(), body: Box::new(body) }
+        Self { claim: claim.into(), program: None, body: Box::new(body) }
+    }
+
+    /// The same test, which is ignored where `program` is not installed.
+    #[must_use]
+    pub fn needing(mut self, program: &'static str) -> Self {
+        self.program = Some(program);
+        self
     }
 
     /// The same test with one worker and with two, which is given to `body`.
@@ -38,6 +46,8 @@ pub fn run_root_tests(threads: usize, tests: Vec<Test>) -> ExitCode {
     let trials = tests
         .into_iter()
         .map(|test| {
+            let program = test.program.filter(|program| !is_installed(program));
+            let missing = missing.map(str::to_owned).or_else(|| Some(format!("needs {}", program?)));
             let trial = Trial::test(test.claim, move || {
                 (test.body)();
                 Ok(())
@@ -49,6 +59,11 @@ pub fn run_root_tests(threads: usize, tests: Vec<Test>) -> ExitCode {
         })
         .collect();
     libtest_mimic::run(&arguments, trials).exit_code()
+}
+
+fn is_installed(program: &str) -> bool {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    std::env::split_paths(&path).any(|folder| folder.join(program).is_file())
 }
 
 /// What this process lacks to make network namespaces with TAP devices in them.

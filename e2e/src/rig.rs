@@ -18,6 +18,7 @@ pub struct Plan {
     mtu_bytes: u32,
     host: bool,
     addressed: bool,
+    bound: bool,
     bridge: String,
 }
 
@@ -25,7 +26,15 @@ impl Plan {
     /// A node with `workers` workers, its host port and `pods` pods that have addresses.
     #[must_use]
     pub fn new(workers: usize, pods: usize) -> Self {
-        Self { workers, pods, mtu_bytes: 1500, host: true, addressed: true, bridge: String::new() }
+        Self {
+            workers,
+            pods,
+            mtu_bytes: 1500,
+            host: true,
+            addressed: true,
+            bound: true,
+            bridge: String::new(),
+        }
     }
 
     /// Another MTU than 1500 for pods and host port.
@@ -41,6 +50,13 @@ impl Plan {
     pub fn bare_switch(mut self) -> Self {
         self.host = false;
         self.addressed = false;
+        self
+    }
+
+    /// Pods that may use any MAC and any address: `anti_spoof = false`.
+    #[must_use]
+    pub fn unbound(mut self) -> Self {
+        self.bound = false;
         self
     }
 
@@ -202,6 +218,9 @@ impl Rig {
             );
             if plan.addressed {
                 let _ = writeln!(text, "addresses = [\"{}/24\", \"{}/64\"]", pod.v4, pod.v6);
+            }
+            if !plan.bound {
+                text.push_str("anti_spoof = false\n");
             }
         }
         text
