@@ -76,7 +76,7 @@ suite() {
 is_root() { [ "$(id -u)" -eq 0 ]; }
 
 # command:package pairs.
-needed=(cc:build-essential c++:build-essential ip:iproute2 ping:iputils-ping tcpdump:tcpdump nft:nftables
+needed=(cc:build-essential c++:build-essential ip:iproute2 ping:iputils-ping nft:nftables setpriv:util-linux
     valgrind:valgrind)
 
 missing_packages() {
@@ -131,14 +131,13 @@ summary() {
 
 # Loom replaces the atomics of the crates under test, so it is a build of its own.
 loom_tests() {
-    local packages=() package
-    for package in switch dataplane; do
-        grep -rqs 'cfg(loom)' "$package/src" "$package/tests" && packages+=(-p "$package")
+    local file
+    for file in */tests/loom.rs; do
+        [ -f "$file" ] || continue
+        suite "every interleaving: $file" \
+            env RUSTFLAGS="--cfg loom" CARGO_TARGET_DIR=target/loom \
+            cargo test --release --package "${file%%/*}" --test loom
     done
-    [ "${#packages[@]}" -eq 0 ] && return
-    suite "loom: every interleaving of the shared cells" \
-        env RUSTFLAGS="--cfg loom" LOOM_MAX_PREEMPTIONS=3 CARGO_TARGET_DIR=target/loom \
-        cargo test --release "${packages[@]}" --lib --tests --no-fail-fast -- loom
 }
 
 # Instruction counts do not depend on how busy the machine is. The runner must be of the library's version.
