@@ -111,6 +111,7 @@ pub struct Dataplane {
     workers: Vec<Handle>,
     events: Arc<Events>,
     engine: &'static str,
+    started: Instant,
 }
 
 #[derive(Debug)]
@@ -138,8 +139,9 @@ impl Dataplane {
             workers: Vec::new(),
             events: Arc::clone(&wiring.events),
             engine: "",
+            started: Instant::now(),
         };
-        let started = Instant::now();
+        let started = dataplane.started;
         for links in wiring.into_links() {
             let worker = links.index;
             let (mailbox, counters) = (Arc::clone(&links.mailbox), Arc::clone(&links.counters));
@@ -180,6 +182,12 @@ impl Dataplane {
     #[must_use]
     pub fn engine_name(&self) -> &'static str {
         self.engine
+    }
+
+    /// The time by which the workers learn and age addresses: milliseconds since the start.
+    #[must_use]
+    pub fn now_ms(&self) -> u64 {
+        u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX)
     }
 
     /// Number of workers.
