@@ -60,9 +60,10 @@ fn the_switch_does_not_know_ports_even_in_its_tests() {
     }
 }
 
+/// Tests may use the rig of `e2e`.
 #[test]
-fn nobody_depends_on_what_stands_beside_the_product() {
-    for (house, uses) in dependencies(&[None, Some("build"), Some("dev")]) {
+fn the_product_does_not_depend_on_what_stands_beside_it() {
+    for (house, uses) in dependencies(&[None, Some("build")]) {
         for beside in OUTSIDE {
             assert!(!uses.contains(*beside), "{house} must not depend on {beside}");
         }
