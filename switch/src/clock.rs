@@ -40,18 +40,18 @@ impl AgingClock {
         Self { unit_ms: bits >> 8, lifetime_units: bits.to_le_bytes()[0] }
     }
 
-    /// False if the aging time is zero: the bridge is a hub then, as the kernel's is.
-    pub(crate) const fn learns(self) -> bool {
-        self.lifetime_units != 0
-    }
-
     /// True if the last sweep is so long ago that stamps can no longer be trusted.
     pub(crate) const fn is_sweep_due(self, swept_ms: u64, now_ms: u64) -> bool {
         now_ms.saturating_sub(swept_ms) > self.unit_ms * SWEEP_UNITS
     }
 
+    pub(crate) const fn unit_ms(self) -> u64 {
+        self.unit_ms
+    }
+
     pub(crate) fn at(self, now_ms: u64) -> Now {
-        Now { clock: self, stamp: (now_ms / self.unit_ms.max(1)).to_le_bytes()[0] }
+        let stamp = (now_ms / self.unit_ms.max(1)).to_le_bytes()[0];
+        Now { stamp, lifetime_units: self.lifetime_units }
     }
 
     /// True if an entry last seen at `seen_ms` is gone at `now_ms`: what the fast table computes from one
@@ -65,14 +65,15 @@ impl AgingClock {
 /// One reading of the coarse clock, taken once a burst.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Now {
-    clock: AgingClock,
     /// The byte that an entry seen now is stamped with.
     pub(crate) stamp: u8,
+    lifetime_units: u8,
 }
 
 impl Now {
+    /// False if the aging time is zero: the bridge is a hub then, as the kernel's is.
     pub(crate) const fn learns(self) -> bool {
-        self.clock.learns()
+        self.lifetime_units != 0
     }
 
     pub(crate) const fn idle_units(self, stamp: u8) -> u8 {
@@ -81,11 +82,7 @@ impl Now {
     }
 
     pub(crate) const fn is_expired(self, stamp: u8) -> bool {
-        self.idle_units(stamp) > self.clock.lifetime_units
-    }
-
-    pub(crate) const fn idle_ms(self, stamp: u8) -> u64 {
-        self.idle_units(stamp) as u64 * self.clock.unit_ms
+        self.idle_units(stamp) > self.lifetime_units
     }
 }
 

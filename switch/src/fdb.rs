@@ -31,7 +31,7 @@ use crate::clock::{AgingClock, Now};
 use crate::counts::Counts;
 use crate::sync::{AtomicU64, AtomicUsize, Ordering};
 use crate::table::Table;
-use crate::word::Word;
+use crate::word::{Key, Word};
 pub use control::{EntryKind, FdbEntry, FdbError, FdbStatistics};
 pub use learn::Learned;
 use packet::{MacAddress, PortId};
@@ -94,29 +94,36 @@ impl Fdb {
 
     /// The port behind which `mac` is, or `None` if it is not known or was not seen for the aging time.
     pub fn lookup(&self, mac: MacAddress, now_ms: u64) -> Option<PortId> {
-        let now = self.now(now_ms);
-        self.find_live(mac, now).and_then(Word::port)
-    }
-
-    /// The word of `mac`, unless it has expired.
-    pub(crate) fn find_live(&self, mac: MacAddress, now: Now) -> Option<Word> {
-        if mac.is_zero() {
+        let key = Key::new(mac);
+        if key.is_zero() {
             return None;
         }
-        let slot = self.table.find(mac, self.table.locate(mac))?;
-        slot.is_live(now).then_some(slot.word)
+        let now = self.now(now_ms);
+        let slot = self.table.find(self.table.locate(key)).filter(|slot| slot.is_live(now))?;
+        slot.word.port()
+    }
+
+    /// Relaxed: the clock's parameters are one word, and publish nothing else.
+    #[inline]
+    fn clock(&self) -> AgingClock {
+        AgingClock::from_bits(self.clock.load(Ordering::Relaxed))
     }
 
     /// Reads the clock, and sweeps first where stamps could no longer be trusted.
     #[inline]
     pub(crate) fn now(&self, now_ms: u64) -> Now {
-        // Relaxed: the clock's parameters are one word.
-        let clock = AgingClock::from_bits(self.clock.load(Ordering::Relaxed));
+        let clock = self.clock();
         // Acquire, partner of the Release in `age`: whoever sees that a sweep ended sees what it removed.
         if clock.is_sweep_due(self.swept_ms.load(Ordering::Acquire), now_ms) {
-            self.age(now_ms);
+            self.sweep_late(now_ms);
         }
         clock.at(now_ms)
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn sweep_late(&self, now_ms: u64) {
+        self.age(now_ms);
     }
 
     /// Replaces one word; false if it is not `old` any more.

@@ -3,7 +3,7 @@
 use crate::clock::Now;
 use crate::fdb::{Fdb, Learned};
 use crate::table::Place;
-use crate::word::Word;
+use crate::word::Key;
 use packet::{DropReason, MacAddress, PortId};
 use std::hint::black_box;
 
@@ -12,7 +12,7 @@ use std::hint::black_box;
 const LOOKAHEAD: usize = 16;
 
 /// 01-80-C2-00-00-01, IEEE 802.3 annex 31B: a pause frame speaks to the device at the other end of the cable.
-const PAUSE: MacAddress = MacAddress([0x01, 0x80, 0xc2, 0x00, 0x00, 0x01]);
+const PAUSE: Key = Key::new(MacAddress([0x01, 0x80, 0xc2, 0x00, 0x00, 0x01]));
 
 /// Where a frame goes.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -43,49 +43,52 @@ impl Addresses {
         let (destination, source) = (MacAddress::read(bytes, 0)?, MacAddress::read(bytes, 6)?);
         Some(Self { destination, source, ingress })
     }
+}
 
-    /// The reason for which the frame is dropped before its source is looked at or learned.
-    ///
-    /// As the kernel's bridge (`br_handle_frame`): an invalid source is dropped first; a pause frame teaches
-    /// nothing, while the other reserved groups do teach their source before they are dropped.
-    pub(crate) fn invalid(&self) -> Option<DropReason> {
-        if self.source.is_group() || self.source.is_zero() {
-            Some(DropReason::InvalidSource)
-        } else if self.destination == PAUSE {
-            Some(DropReason::ReservedGroup)
-        } else {
-            None
-        }
+/// The reason for which a frame is dropped before its source is looked at or learned.
+///
+/// As the kernel's bridge (`br_handle_frame`): an invalid source is dropped first; a pause frame teaches
+/// nothing, while the other reserved groups do teach their source before they are dropped.
+#[inline]
+pub(crate) fn invalid(source: Key, destination: Key) -> Option<DropReason> {
+    if source.is_group() || source.is_zero() {
+        Some(DropReason::InvalidSource)
+    } else if destination == PAUSE {
+        Some(DropReason::ReservedGroup)
+    } else {
+        None
     }
+}
 
-    /// The decision for a destination that needs no look-up: a group. (The zero address is nobody's: it is
-    /// flooded as any unknown one, as the kernel does.)
-    pub(crate) fn without_lookup(&self) -> Option<Forwarding> {
-        if self.destination.is_reserved_group() {
-            Some(Forwarding::Drop(DropReason::ReservedGroup))
-        } else if self.destination.is_group() || self.destination.is_zero() {
-            Some(Forwarding::Flood)
-        } else {
-            None
-        }
+/// The decision for a destination that needs no look-up: a group. (The zero address is nobody's: it is
+/// flooded as any unknown one, as the kernel does.)
+#[inline]
+pub(crate) fn without_lookup(destination: Key) -> Option<Forwarding> {
+    if destination.is_reserved_group() {
+        Some(Forwarding::Drop(DropReason::ReservedGroup))
+    } else if destination.is_group() || destination.is_zero() {
+        Some(Forwarding::Flood)
+    } else {
+        None
     }
+}
 
-    /// The decision for a looked-up destination.
-    pub(crate) fn toward(&self, port: Option<PortId>) -> Forwarding {
-        match port {
-            Some(port) if port == self.ingress => Forwarding::Drop(DropReason::SamePort),
-            Some(port) => Forwarding::Unicast(port),
-            None => Forwarding::Flood,
-        }
+/// The decision for a looked-up destination.
+#[inline]
+pub(crate) fn toward(port: Option<PortId>, ingress: PortId) -> Forwarding {
+    match port {
+        Some(port) if port == ingress => Forwarding::Drop(DropReason::SamePort),
+        Some(port) => Forwarding::Unicast(port),
+        None => Forwarding::Flood,
     }
 }
 
 impl Fdb {
     /// Learns the source of one frame and decides where it goes.
     pub fn forward(&self, addresses: &Addresses, now_ms: u64) -> Forwarding {
-        let (source, destination) =
-            (self.table.locate(addresses.source), self.table.locate(addresses.destination));
-        self.decide(addresses, source, destination, self.now(now_ms))
+        let source = self.table.locate(Key::new(addresses.source));
+        let destination = self.table.locate(Key::new(addresses.destination));
+        self.decide(source, destination, addresses.ingress, self.now(now_ms))
     }
 
     /// Does the same for a burst, frame by frame in order: `verdicts` is cleared and gets one for each.
@@ -97,30 +100,33 @@ impl Fdb {
         let now = self.now(now_ms);
         for group in addresses.chunks(LOOKAHEAD) {
             let mut places = [(Place::default(), Place::default()); LOOKAHEAD];
-            let mut touched = 0;
             for (place, of) in places.iter_mut().zip(group) {
-                *place = (self.table.locate(of.source), self.table.locate(of.destination));
-                touched ^= self.table.first(place.0).map_or(0, |bucket| bucket.touch());
-                touched ^= self.table.first(place.1).map_or(0, |bucket| bucket.touch());
+                place.0 = self.table.locate(Key::new(of.source));
+                place.1 = self.table.locate(Key::new(of.destination));
+            }
+            // A loop of its own: the fewer instructions between two loads, the more of them are under way.
+            let mut touched = 0;
+            for (place, _) in places.iter().zip(group) {
+                touched |= self.table.touch(place.0) | self.table.touch(place.1);
             }
             black_box(touched);
             let decided = places.iter().zip(group);
-            verdicts.extend(decided.map(|(place, of)| self.decide(of, place.0, place.1, now)));
+            verdicts.extend(decided.map(|(place, of)| self.decide(place.0, place.1, of.ingress, now)));
         }
     }
 
     #[inline]
-    fn decide(&self, addresses: &Addresses, source: Place, destination: Place, now: Now) -> Forwarding {
-        if let Some(reason) = addresses.invalid() {
+    fn decide(&self, source: Place, destination: Place, ingress: PortId, now: Now) -> Forwarding {
+        if let Some(reason) = invalid(source.key, destination.key) {
             return Forwarding::Drop(reason);
         }
-        if self.learn_at(addresses.source, source, addresses.ingress, now) == Learned::Protected {
+        if self.learn_at(source, ingress, now) == Learned::Protected {
             return Forwarding::Drop(DropReason::ProtectedMac);
         }
-        if let Some(decided) = addresses.without_lookup() {
+        if let Some(decided) = without_lookup(destination.key) {
             return decided;
         }
-        let found = self.table.find(addresses.destination, destination).filter(|slot| slot.is_live(now));
-        addresses.toward(found.map(|slot| slot.word).and_then(Word::port))
+        let found = self.table.find(destination).filter(|slot| slot.is_live(now));
+        toward(found.and_then(|slot| slot.word.port()), ingress)
     }
 }

@@ -2,7 +2,8 @@
 
 use crate::clock::AgingClock;
 use crate::fdb::{EntryKind, FdbEntry, FdbError, FdbLimits, Learned};
-use crate::forward::{Addresses, Forwarding};
+use crate::forward::{self, Addresses, Forwarding};
+use crate::word::Key;
 use packet::{DropReason, MacAddress, PortId};
 use std::collections::BTreeMap;
 
@@ -114,15 +115,16 @@ impl ModelBridge {
 
     /// As [`Fdb::forward`](crate::Fdb::forward).
     pub fn forward(&mut self, addresses: &Addresses, now_ms: u64) -> Forwarding {
-        if let Some(reason) = addresses.invalid() {
+        let Addresses { destination, source, ingress } = *addresses;
+        if let Some(reason) = forward::invalid(Key::new(source), Key::new(destination)) {
             return Forwarding::Drop(reason);
         }
-        if self.learn(addresses.source, addresses.ingress, now_ms) == Learned::Protected {
+        if self.learn(source, ingress, now_ms) == Learned::Protected {
             return Forwarding::Drop(DropReason::ProtectedMac);
         }
-        match addresses.without_lookup() {
+        match forward::without_lookup(Key::new(destination)) {
             Some(decided) => decided,
-            None => addresses.toward(self.lookup(addresses.destination, now_ms)),
+            None => forward::toward(self.lookup(destination, now_ms), ingress),
         }
     }
 

@@ -3,8 +3,8 @@
 use super::{Fdb, FdbLimits};
 use crate::clock::AgingClock;
 use crate::sync::Ordering;
-use crate::table::{Place, Slot};
-use crate::word::Word;
+use crate::table::{Bucket, Place, Slot};
+use crate::word::{Key, Word};
 use packet::{MacAddress, PortId};
 
 /// Attempts to enter a static address against learners that change its bucket meanwhile.
@@ -83,9 +83,9 @@ impl Fdb {
         if mac.is_group() || mac.is_zero() {
             return Err(FdbError::NotAStation(mac));
         }
-        let place = self.table.locate(mac);
+        let place = self.table.locate(Key::new(mac));
         for _ in 0..ATTEMPTS {
-            let slot = match self.table.find(mac, place) {
+            let slot = match self.table.find(place) {
                 Some(slot) if slot.word.is_static() && slot.word.is_on(port) => return Ok(()),
                 Some(Slot { word, .. }) if word.is_static() => {
                     return word
@@ -95,7 +95,7 @@ impl Fdb {
                 Some(slot) => slot,
                 None => self.slot_for_static(place).ok_or(FdbError::Full(mac))?,
             };
-            if !Self::replace(slot.cell, slot.word, Word::fixed(mac, port)) {
+            if !Self::replace(slot.cell, slot.word, Word::fixed(place.key, port)) {
                 continue;
             }
             self.counts.add_static();
@@ -103,7 +103,7 @@ impl Fdb {
                 self.counts.give_back_on_port(slot.word.port());
                 self.counts.give_back_in_table();
             }
-            self.remove_copies(mac, place);
+            self.remove_copies(place);
             return Ok(());
         }
         Err(FdbError::Full(mac))
@@ -111,7 +111,7 @@ impl Fdb {
 
     /// An empty slot, or else the learned entry of the port that has most.
     fn slot_for_static(&self, place: Place) -> Option<Slot<'_>> {
-        let slots = self.table.candidates(place).flat_map(|bucket| bucket.slots());
+        let slots = self.table.candidates(place).flat_map(Bucket::slots);
         slots.filter(|slot| !slot.word.is_static()).max_by_key(|slot| {
             let held = slot.word.port().map_or(0, |port| self.counts.learned_by(port));
             (slot.word.is_empty(), held)
@@ -123,10 +123,10 @@ impl Fdb {
         if mac.is_zero() {
             return false;
         }
-        let place = self.table.locate(mac);
+        let place = self.table.locate(Key::new(mac));
         let mut removed = false;
-        for slot in self.table.candidates(place).flat_map(|bucket| bucket.slots()) {
-            if slot.word.is_of(mac) {
+        for slot in self.table.candidates(place).flat_map(Bucket::slots) {
+            if slot.word.is_of(place.key) {
                 removed |= self.clear(slot.cell, slot.word);
             }
         }
@@ -147,8 +147,7 @@ impl Fdb {
     /// Forgets what was not seen for the aging time, and returns how many those were. To be called more often
     /// than every eighth of the aging time: if it is not, a worker sweeps when it must.
     pub fn age(&self, now_ms: u64) -> usize {
-        let clock = AgingClock::from_bits(self.clock.load(Ordering::Relaxed));
-        let now = clock.at(now_ms);
+        let now = self.clock().at(now_ms);
         let swept = self.clear_where(|slot| slot.word.is_learned() && !slot.is_live(now));
         // Release, partner of the Acquire in `Fdb::now`.
         self.swept_ms.fetch_max(now_ms, Ordering::Release);
@@ -156,11 +155,8 @@ impl Fdb {
     }
 
     fn clear_where(&self, is_due: impl Fn(&Slot<'_>) -> bool) -> usize {
-        let due = self
-            .table
-            .buckets()
-            .flat_map(|bucket| bucket.slots())
-            .filter(|slot| !slot.word.is_empty() && is_due(slot));
+        let due =
+            self.table.buckets().flat_map(Bucket::slots).filter(|slot| !slot.word.is_empty() && is_due(slot));
         due.filter(|slot| self.clear(slot.cell, slot.word)).count()
     }
 
@@ -193,14 +189,18 @@ impl Fdb {
     /// All live entries, sorted by address.
     pub fn entries(&self, now_ms: u64) -> Vec<FdbEntry> {
         let now = self.now(now_ms);
-        let slots = self.table.buckets().flat_map(|bucket| bucket.slots());
+        let unit_ms = self.clock().unit_ms();
+        let slots = self.table.buckets().flat_map(Bucket::slots);
         let live = slots.filter(|slot| !slot.word.is_empty() && slot.is_live(now));
         let mut entries: Vec<FdbEntry> = live
             .filter_map(|slot| {
                 let (kind, idle_ms) = if slot.word.is_static() {
                     (EntryKind::Static, 0)
                 } else {
-                    (EntryKind::Learned, now.idle_ms(slot.stamp.load(Ordering::Relaxed)))
+                    (
+                        EntryKind::Learned,
+                        u64::from(now.idle_units(slot.stamp.load(Ordering::Relaxed))) * unit_ms,
+                    )
                 };
                 Some(FdbEntry { mac: slot.word.mac(), port: slot.word.port()?, kind, idle_ms })
             })
@@ -228,7 +228,7 @@ impl Fdb {
         }
         self.clock.store(clock.to_bits(), Ordering::Relaxed);
         let now = clock.at(now_ms);
-        for slot in self.table.buckets().flat_map(|bucket| bucket.slots()) {
+        for slot in self.table.buckets().flat_map(Bucket::slots) {
             slot.stamp.store(now.stamp, Ordering::Relaxed);
         }
         // Release, partner of the Acquire in `Fdb::now`: the stamps are there before they are trusted.

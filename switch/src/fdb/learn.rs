@@ -2,9 +2,9 @@
 
 use super::Fdb;
 use crate::clock::Now;
-use crate::sync::{Ordering, fence};
-use crate::table::{Place, Slot};
-use crate::word::Word;
+use crate::sync::{AtomicU8, Ordering, fence};
+use crate::table::{Bucket, Place, Slot};
+use crate::word::{Key, Word};
 use packet::{MacAddress, PortId};
 
 /// Attempts of one learn before it gives up: each failure means that another writer succeeded.
@@ -36,34 +36,33 @@ pub enum Learned {
 impl Fdb {
     /// Notes that a frame from `mac` came in by `port`.
     pub fn learn(&self, mac: MacAddress, port: PortId, now_ms: u64) -> Learned {
-        if mac.is_group() || mac.is_zero() {
+        let key = Key::new(mac);
+        if key.is_group() || key.is_zero() {
             return Learned::Refused;
         }
-        let now = self.now(now_ms);
-        self.learn_at(mac, self.table.locate(mac), port, now)
+        self.learn_at(self.table.locate(key), port, self.now(now_ms))
     }
 
     /// The quick way for a MAC that is known here; all else is done apart.
     #[inline]
-    pub(crate) fn learn_at(&self, mac: MacAddress, place: Place, port: PortId, now: Now) -> Learned {
-        if let Some(slot) = self.table.first(place).and_then(|bucket| bucket.find(mac))
-            && slot.word == Word::learned(mac, port)
-            && slot.stamp.load(Ordering::Relaxed) == now.stamp
-        {
-            return Learned::Known;
+    pub(crate) fn learn_at(&self, place: Place, port: PortId, now: Now) -> Learned {
+        let entry = Word::learned(place.key, port);
+        if let Some(stamp) = self.table.first(place).and_then(|bucket| bucket.stamp_of(entry)) {
+            Self::refresh(stamp, now)
+        } else {
+            self.learn_slowly(place, port, now)
         }
-        self.learn_slowly(mac, place, port, now)
     }
 
     #[inline(never)]
-    fn learn_slowly(&self, mac: MacAddress, place: Place, port: PortId, now: Now) -> Learned {
+    fn learn_slowly(&self, place: Place, port: PortId, now: Now) -> Learned {
         for _ in 0..ATTEMPTS {
-            let outcome = match self.table.find(mac, place) {
+            let outcome = match self.table.find(place) {
                 Some(slot) if slot.word.is_static() && slot.word.is_on(port) => Some(Learned::Known),
                 Some(slot) if slot.word.is_static() => Some(Learned::Protected),
-                Some(slot) if slot.word.is_on(port) => Some(Self::refresh(slot, now)),
-                Some(slot) => self.move_entry(slot, mac, port, now),
-                None => self.insert(mac, place, port, now),
+                Some(slot) if slot.word.is_on(port) => Some(Self::refresh(slot.stamp, now)),
+                Some(slot) => self.move_entry(slot, place, port, now),
+                None => self.insert(place, port, now),
             };
             match outcome {
                 Some(Learned::Refused) => break,
@@ -76,23 +75,25 @@ impl Fdb {
     }
 
     /// Restarts the idle time. Relaxed: a stamp that is late or lost by a moment is harmless.
-    fn refresh(slot: Slot<'_>, now: Now) -> Learned {
-        let stamp = slot.stamp.load(Ordering::Relaxed);
-        if stamp != now.stamp {
-            slot.stamp.store(now.stamp, Ordering::Relaxed);
+    #[inline]
+    fn refresh(stamp: &AtomicU8, now: Now) -> Learned {
+        let before = stamp.load(Ordering::Relaxed);
+        if before == now.stamp {
+            return Learned::Known;
         }
-        if now.is_expired(stamp) { Learned::New } else { Learned::Known }
+        stamp.store(now.stamp, Ordering::Relaxed);
+        if now.is_expired(before) { Learned::New } else { Learned::Known }
     }
 
     /// Turns the entry to `port`. `None`: another writer was quicker, look again.
-    fn move_entry(&self, slot: Slot<'_>, mac: MacAddress, port: PortId, now: Now) -> Option<Learned> {
+    fn move_entry(&self, slot: Slot<'_>, place: Place, port: PortId, now: Now) -> Option<Learned> {
         if !now.learns() || !self.counts.take_on_port(port, self.macs_per_port_max.load(Ordering::Relaxed)) {
             return Some(Learned::Refused);
         }
         let expired = !slot.is_live(now);
         // Before the word, which releases it: whoever sees the new port sees a fresh stamp.
         slot.stamp.store(now.stamp, Ordering::Relaxed);
-        if !Self::replace(slot.cell, slot.word, Word::learned(mac, port)) {
+        if !Self::replace(slot.cell, slot.word, Word::learned(place.key, port)) {
             self.counts.give_back_on_port(Some(port));
             return None;
         }
@@ -108,32 +109,31 @@ impl Fdb {
     }
 
     /// Enters a MAC that was not found. `None`: look again.
-    fn insert(&self, mac: MacAddress, place: Place, port: PortId, now: Now) -> Option<Learned> {
+    fn insert(&self, place: Place, port: PortId, now: Now) -> Option<Learned> {
         // Relaxed: limits publish nothing else.
         if !now.learns() || !self.counts.take_on_port(port, self.macs_per_port_max.load(Ordering::Relaxed)) {
             return Some(Learned::Refused);
         }
-        let outcome = self.insert_counted(mac, place, port, now);
+        let outcome = self.insert_counted(place, port, now);
         if outcome != Some(Learned::New) {
             self.counts.give_back_on_port(Some(port));
         }
-        outcome.map(|learned| if learned == Learned::New { self.settle(mac, place, port) } else { learned })
+        outcome.map(|learned| if learned == Learned::New { self.settle(place, port) } else { learned })
     }
 
     /// The part of [`insert`](Self::insert) for which the port's place is taken.
-    fn insert_counted(&self, mac: MacAddress, place: Place, port: PortId, now: Now) -> Option<Learned> {
+    fn insert_counted(&self, place: Place, port: PortId, now: Now) -> Option<Learned> {
         if !self.counts.take_in_table(self.macs_max.load(Ordering::Relaxed)) {
             return if self.evict(place, port, REACH, now) { None } else { Some(Learned::Refused) };
         }
-        let empty =
-            self.table.candidates(place).flat_map(|bucket| bucket.slots()).find(|slot| slot.word.is_empty());
+        let empty = self.table.slot_for_new(place);
         let Some(slot) = empty else {
             self.counts.give_back_in_table();
             return if self.evict(place, port, 0, now) { None } else { Some(Learned::Refused) };
         };
         // Before the word, which releases it.
         slot.stamp.store(now.stamp, Ordering::Relaxed);
-        if Self::replace(slot.cell, Word::EMPTY, Word::learned(mac, port)) {
+        if Self::replace(slot.cell, Word::EMPTY, Word::learned(place.key, port)) {
             Some(Learned::New)
         } else {
             self.counts.give_back_in_table();
@@ -142,23 +142,23 @@ impl Fdb {
     }
 
     /// After an insertion: leaves one entry of `mac`, and says what that means for a learner on `port`.
-    fn settle(&self, mac: MacAddress, place: Place, port: PortId) -> Learned {
-        match self.remove_copies(mac, place) {
+    fn settle(&self, place: Place, port: PortId) -> Learned {
+        match self.remove_copies(place) {
             Some(word) if word.is_static() && !word.is_on(port) => Learned::Protected,
             _ => Learned::New,
         }
     }
 
     /// Removes all entries of `mac` but one: the static one, or else the first. Returns the one that stays.
-    pub(super) fn remove_copies(&self, mac: MacAddress, place: Place) -> Option<Word> {
+    pub(super) fn remove_copies(&self, place: Place) -> Option<Word> {
         // SeqCst, partner of this same fence in every other inserter of the MAC: each has written its entry
         // before the fence and looks for others after it, so of two at least one sees both.
         fence(Ordering::SeqCst);
         for _ in 0..ATTEMPTS {
             let mut keep: Option<Slot<'_>> = None;
             let mut again = false;
-            for slot in self.table.candidates(place).flat_map(|bucket| bucket.slots()) {
-                if slot.word.is_empty() || !slot.word.is_of(mac) {
+            for slot in self.table.candidates(place).flat_map(Bucket::slots) {
+                if slot.word.is_empty() || !slot.word.is_of(place.key) {
                     continue;
                 }
                 let loser = match keep {
@@ -188,7 +188,7 @@ impl Fdb {
         let would_have = self.counts.learned_by(newcomer);
         let mut victim: Option<(Slot<'_>, (u32, u8))> = None;
         let buckets = self.table.candidates(place).chain(self.table.neighbors(place, reach));
-        for slot in buckets.flat_map(|bucket| bucket.slots()).filter(|slot| slot.word.is_learned()) {
+        for slot in buckets.flat_map(Bucket::slots).filter(|slot| slot.word.is_learned()) {
             let Some(port) = slot.word.port() else { continue };
             let stamp = slot.stamp.load(Ordering::Relaxed);
             let held = self.counts.learned_by(port);
