@@ -256,6 +256,9 @@ impl Chain {
                 }
                 ip_protocol::AUTHENTICATION => {
                     let &[next_header, units] = chunk(packet, usize::from(chain.offset))?;
+                    if units == 0 {
+                        return None; // RFC 4302 §2: at least 12 bytes.
+                    }
                     chain.next_header = next_header;
                     (u16::from(units) + 2) * 4
                 }
