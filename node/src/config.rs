@@ -23,7 +23,7 @@ pub use model::{
 };
 pub use port::{Pace, PortConfig, PortType, VhostMode};
 pub use text::PortRange;
-pub use validate::Machine;
+pub use validate::{Machine, PortCheck};
 
 use std::path::{Path, PathBuf};
 

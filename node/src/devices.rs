@@ -100,6 +100,9 @@ pub trait Devices: Send {
     /// A sentence.
     fn remove(&mut self, port: &PortConfig) -> Result<(), String>;
 
+    /// Makes the settings that the host port needs, once its device is open. Returns what could not be done.
+    fn prepare_host(&mut self, port: &PortConfig) -> Vec<String>;
+
     /// Frames from the device that the kernel dropped before us; `None` if that is not known.
     fn queue_dropped(&mut self, port: &PortConfig) -> Option<u64>;
 }

@@ -4,8 +4,11 @@
 
 pub mod api;
 pub mod config;
+pub mod control;
 pub mod devices;
 pub mod filter;
+pub mod host;
 pub mod identity;
+pub mod limit;
 pub mod ports;
 pub mod state;

@@ -1,12 +1,14 @@
 //! The kernel's devices: TAPs, and capture files.
 
 use std::hash::{DefaultHasher, Hash, Hasher};
+use std::path::Path;
 
 use port::Queue;
 use port::tap::{self, DeviceIdentity, Status, TapConfig, TapError};
 
 use super::{DeviceRequest, Devices, OpenDevice, OpenError, Presence};
 use crate::config::{PortConfig, PortType};
+use crate::host;
 
 /// Devices of this machine.
 #[derive(Clone, Copy, Debug, Default)]
@@ -43,6 +45,10 @@ impl Devices for KernelDevices {
                 .map_err(|error| error.to_string()),
             _ => Ok(()),
         }
+    }
+
+    fn prepare_host(&mut self, port: &PortConfig) -> Vec<String> {
+        host::apply_settings(Path::new("/proc/sys"), &host::kernel_settings(port))
     }
 
     fn queue_dropped(&mut self, port: &PortConfig) -> Option<u64> {

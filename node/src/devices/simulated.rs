@@ -132,6 +132,10 @@ impl Devices for SimulatedDevices {
         Ok(())
     }
 
+    fn prepare_host(&mut self, _port: &PortConfig) -> Vec<String> {
+        Vec::new()
+    }
+
     fn queue_dropped(&mut self, _port: &PortConfig) -> Option<u64> {
         None
     }

@@ -1,0 +1,178 @@
+//! The control side: one owner of everything that is not the workers'.
+//!
+//! [`Control`] holds the configuration, the ports and the handle on the data plane. It lives on a thread of
+//! its own ([`spawn`]) and is reached by sending it closures, so that all changes come one after the other
+//! and no lock is needed; what it decides about the life of ports is in [`ports`](crate::ports). Everything
+//! that the workers have to know goes into the next published snapshot.
+
+mod announce;
+mod capture;
+mod faults;
+mod forwarding;
+mod port_table;
+mod reload;
+mod report;
+mod start;
+mod thread;
+
+pub use capture::{CaptureHandle, CaptureOptions};
+pub use start::{Options, StartError};
+pub use thread::{ControlGone, ControlHandle, ControlThread, spawn};
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+use std::time::Instant;
+
+use dataplane::capture::CaptureTap;
+use dataplane::counters::PortCounters;
+use dataplane::{Dataplane, PortEntry, QueueOwners, Snapshot, Watchdog};
+use packet::{MacAddress, Offloads, PortId};
+use switch::{Binding, Fdb};
+
+use crate::api::types::Origin;
+use crate::config::{Config, PortConfig};
+use crate::devices::Devices;
+use crate::limit::RateLimit;
+use crate::ports::lifecycle::Condition;
+use crate::ports::numbers::Numbers;
+use crate::state::StateDirectory;
+
+/// Warnings kept for the status page, the oldest of which go first.
+const NOTICES_MAX: usize = 32;
+
+/// Why something that was asked for is not done.
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+pub enum Refused {
+    /// It makes no sense.
+    #[error("{0}")]
+    Invalid(String),
+    /// There is no such thing.
+    #[error("{0}")]
+    NotFound(String),
+    /// It clashes with what there is.
+    #[error("{0}")]
+    Conflict(String),
+    /// The system refuses.
+    #[error("{0}")]
+    Failed(String),
+    /// The workers do not answer, or there is no room.
+    #[error("{0}")]
+    Unavailable(String),
+}
+
+/// A port with everything known of it.
+#[derive(Debug)]
+struct Port {
+    id: PortId,
+    origin: Origin,
+    config: PortConfig,
+    mac: MacAddress,
+    /// False if the operator set it down.
+    wanted_up: bool,
+    condition: Condition,
+    /// Of the device that the workers hold.
+    identity: u64,
+    offloads: Offloads,
+    queues: usize,
+    owners: QueueOwners,
+    binding: Option<Arc<Binding>>,
+    counters: Arc<PortCounters>,
+    /// Static entries that were added for it, beyond its own address.
+    static_macs: Vec<MacAddress>,
+}
+
+impl Port {
+    fn is_up(&self) -> bool {
+        self.wanted_up && self.condition == Condition::Working
+    }
+
+    /// True if its own address is to be static: it cannot move, and it is known before it speaks.
+    fn has_static_mac(&self) -> bool {
+        !self.config.addresses.is_empty() || self.origin == Origin::Host
+    }
+}
+
+/// The control side. See the [module](self).
+pub struct Control {
+    config: Config,
+    node_name: String,
+    dataplane: Dataplane,
+    fdb: Arc<Fdb>,
+    devices: Box<dyn Devices>,
+    state: StateDirectory,
+    ports: BTreeMap<String, Port>,
+    numbers: Numbers,
+    /// Numbers of removed ports that a worker may still know.
+    retiring: Vec<PortId>,
+    captures: Vec<Arc<CaptureTap>>,
+    started: Instant,
+    watchdog: Watchdog,
+    stalled: Vec<usize>,
+    /// Set once a worker's thread has ended: the process is to be started anew.
+    dead_worker: Option<usize>,
+    events_lost: u64,
+    is_ready: bool,
+    notices: VecDeque<String>,
+    limit: RateLimit,
+}
+
+impl std::fmt::Debug for Control {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Control").field("ports", &self.ports).finish_non_exhaustive()
+    }
+}
+
+impl Control {
+    /// The configuration in force.
+    #[must_use]
+    pub fn config(&self) -> &Config {
+        &self.config
+    }
+
+    /// True once every configured port exists (or existed once) and the workers run.
+    #[must_use]
+    pub fn is_ready(&self) -> bool {
+        self.is_ready
+    }
+
+    /// The worker whose thread ended, if one did.
+    #[must_use]
+    pub fn dead_worker(&self) -> Option<usize> {
+        self.dead_worker
+    }
+
+    fn port(&self, name: &str) -> Result<&Port, Refused> {
+        self.ports.get(name).ok_or_else(|| no_such_port(name))
+    }
+
+    /// Remembers and logs something odd.
+    fn notice(&mut self, text: String) {
+        tracing::warn!("{text}");
+        if self.notices.contains(&text) {
+            return;
+        }
+        if self.notices.len() >= NOTICES_MAX {
+            self.notices.pop_front();
+        }
+        self.notices.push_back(text);
+    }
+
+    /// Publishes what there is now, and returns the snapshot's generation.
+    fn publish(&self) -> u64 {
+        let entries = self.ports.values().map(|port| PortEntry {
+            id: port.id,
+            name: port.config.name.as_str().into(),
+            up: port.is_up(),
+            mtu_bytes: self.config.node.mtu,
+            offloads: port.offloads,
+            binding: port.binding.clone(),
+            counters: Arc::clone(&port.counters),
+            queues: port.owners,
+        });
+        self.dataplane.publish(Snapshot::new(Arc::clone(&self.fdb), entries, self.captures.clone()))
+    }
+}
+
+fn no_such_port(name: &str) -> Refused {
+    Refused::NotFound(format!("there is no port \"{name}\""))
+}

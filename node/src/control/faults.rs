@@ -1,0 +1,167 @@
+//! What the workers report, and what is done about it: the clockwork around
+//! [`lifecycle`](crate::ports::lifecycle).
+
+use dataplane::Event;
+use packet::PortId;
+use port::PortFault;
+
+use super::Control;
+use crate::api::types::Origin;
+use crate::devices::{OpenError, Presence};
+use crate::ports::lifecycle::{Condition, Step};
+
+impl Control {
+    /// Takes all events that wait.
+    pub fn take_events(&mut self) {
+        while let Some(event) = self.dataplane.events().next() {
+            match event {
+                Event::PortFault { port, fault, .. } => self.fault(port, fault),
+                Event::WorkerDied { worker } => {
+                    tracing::error!("worker {worker} ended unexpectedly");
+                    self.dead_worker = Some(worker);
+                }
+            }
+        }
+        let lost = self.dataplane.events().lost();
+        if lost > self.events_lost {
+            self.events_lost = lost;
+            self.look_at_all_ports();
+        }
+    }
+
+    fn fault(&mut self, id: PortId, fault: PortFault) {
+        let now_ms = self.dataplane.now_ms();
+        let Some(port) = self.ports.values_mut().find(|port| port.id == id) else { return };
+        let condition = port.condition.after_fault(fault, now_ms);
+        if condition == port.condition {
+            return;
+        }
+        port.condition = condition;
+        let name = port.config.name.clone();
+        self.log("fault", &format!("port {name}: {fault}"));
+        self.publish();
+        self.fdb.flush(Some(id));
+    }
+
+    /// Events were lost: any port may have failed unseen.
+    fn look_at_all_ports(&mut self) {
+        let names: Vec<String> = self.ports.keys().cloned().collect();
+        for name in names {
+            let Some(port) = self.ports.get(&name).filter(|port| port.condition == Condition::Working) else {
+                continue;
+            };
+            let (id, identity) = (port.id, port.identity);
+            match self.devices.presence(&port.config) {
+                Ok(Presence::There { identity: seen, up: true }) if seen == identity => {}
+                Ok(Presence::There { identity: seen, up: false }) if seen == identity => {
+                    self.fault(id, PortFault::LinkDown);
+                }
+                Ok(_) => self.fault(id, PortFault::Gone),
+                Err(error) => self.log("look", &format!("port {name}: {error}")),
+            }
+        }
+    }
+
+    /// What is to be done now and then: to be called about twice a second. Ports that work cost nothing here.
+    pub fn tick(&mut self) {
+        self.take_events();
+        let now_ms = self.dataplane.now_ms();
+        self.fdb.age(now_ms);
+        let stalled = self.watchdog.observe(self.started.elapsed(), self.dataplane.heartbeats());
+        if stalled != self.stalled {
+            for worker in stalled.iter().filter(|worker| !self.stalled.contains(worker)) {
+                tracing::error!("worker {worker} is stalled: it made no progress for a second");
+            }
+            for worker in self.stalled.iter().filter(|worker| !stalled.contains(worker)) {
+                tracing::info!("worker {worker} goes on");
+            }
+            self.stalled = stalled;
+        }
+        self.dataplane.poke();
+        // A stalled worker would keep everybody waiting here.
+        if !self.retiring.is_empty() && self.stalled.is_empty() {
+            self.retire();
+        }
+        self.look_after_ports(now_ms);
+        self.update_readiness();
+    }
+
+    /// True if a port does not work, so that it is to be looked at once a second.
+    #[must_use]
+    pub fn has_troubled_ports(&self) -> bool {
+        self.ports.values().any(|port| port.condition != Condition::Working)
+    }
+
+    fn look_after_ports(&mut self, now_ms: u64) {
+        let troubled: Vec<String> = self
+            .ports
+            .iter()
+            .filter(|(_, port)| port.condition != Condition::Working)
+            .map(|(name, _)| name.clone())
+            .collect();
+        for name in troubled {
+            self.look_after(&name, now_ms);
+        }
+    }
+
+    fn look_after(&mut self, name: &str, now_ms: u64) {
+        let Some(port) = self.ports.get(name) else { return };
+        let (id, origin, condition) = (port.id, port.origin, port.condition.clone());
+        let presence = if condition.needs_look() { self.devices.presence(&port.config).ok() } else { None };
+        match condition.next(presence, port.identity, now_ms) {
+            Step::Wait => {}
+            Step::Revive => {
+                if self.dataplane.revive(id).is_ok() {
+                    if let Some(port) = self.ports.get_mut(name) {
+                        port.condition = Condition::Working;
+                    }
+                    self.publish();
+                    self.log("revived", &format!("port {name}: its device is up again"));
+                }
+            }
+            Step::Reopen => {
+                if !self.let_go(id) {
+                    return;
+                }
+                match self.open_device(name) {
+                    Ok(()) => self.log("revived", &format!("port {name}: its device is there again")),
+                    Err(error) => self.consider_giving_up(name, origin, &condition, &error, now_ms),
+                }
+            }
+        }
+    }
+
+    fn consider_giving_up(
+        &mut self,
+        name: &str,
+        origin: Origin,
+        before: &Condition,
+        error: &OpenError,
+        now_ms: u64,
+    ) {
+        if before.after_refusal(error, origin, now_ms).is_some() {
+            self.log("reopen", &format!("port {name}: {error}"));
+            return;
+        }
+        self.drop_port(name);
+        self.log("reaped", &format!("port {name} was removed: its namespace is gone ({error})"));
+        if let Err(refused) = self.save() {
+            self.notice(refused.to_string());
+        }
+    }
+
+    pub(super) fn update_readiness(&mut self) {
+        let is_there = |condition: &Condition| matches!(condition, Condition::Working | Condition::LinkDown);
+        self.is_ready |= self.dead_worker.is_none()
+            && self.ports.values().all(|port| port.origin != Origin::Config || is_there(&port.condition));
+    }
+
+    /// Logs a line unless there were too many of its kind lately.
+    fn log(&mut self, kind: &'static str, text: &str) {
+        match self.limit.permit(kind, self.dataplane.now_ms()) {
+            Some(0) => tracing::warn!("{text}"),
+            Some(suppressed) => tracing::warn!("{text} ({suppressed} lines of this kind were left out)"),
+            None => {}
+        }
+    }
+}
