@@ -1,0 +1,72 @@
+//! `flyover bench`: flyover against the kernel's bridge (and Open vSwitch where it is installed) on this
+//! machine.
+//!
+//! The machine is small and shared, so nothing absolute is claimed: every sample of ours is paired with one
+//! of theirs taken right before or after it, and the ratios of the pairs are what counts. CPU time is that
+//! of the whole machine ([`crate::host::CpuTimes`]); frames that the kernel drops in silence are shown by
+//! its device counters.
+
+mod leftovers;
+mod measure;
+mod ovs;
+mod report;
+mod rig;
+mod run;
+mod statistics;
+
+pub(crate) use leftovers::remove_leftovers;
+pub(crate) use measure::Measure;
+
+use crate::cli::BenchArgs;
+use crate::host;
+use crate::output::{Output, print};
+use anyhow::Result;
+use leftovers::Workspace;
+use report::Report;
+use rig::{Rig, System};
+use run::Plan;
+use std::time::Duration;
+
+/// `flyover bench pods`.
+pub(crate) fn pods(arguments: &BenchArgs, output: Output) -> Result<()> {
+    host::require_root("flyover bench")?;
+    host::install_interrupt()?;
+    remove_leftovers()?;
+    let mut systems = vec![System::Flyover, System::KernelBridge];
+    if ovs::is_installed() {
+        systems.push(System::OpenVSwitch);
+    }
+    let measures = if arguments.only.is_empty() { Measure::ALL.to_vec() } else { arguments.only.clone() };
+    let plan = Plan {
+        systems,
+        measures,
+        duration: Duration::from_secs_f64(arguments.seconds),
+        pairs: arguments.pairs,
+        streams: arguments.streams,
+    };
+    let progress = |line: &str| eprintln!("{line}");
+    progress(&format!(
+        "flyover bench pods: {} measures, {} pairs of {} s, about {} s",
+        plan.measures.len(),
+        plan.pairs,
+        arguments.seconds,
+        plan.estimate().as_secs() + 3,
+    ));
+
+    let workspace = Workspace::create()?;
+    let mut rigs = plan
+        .systems
+        .iter()
+        .map(|&system| {
+            progress(&format!("building two pods over {}", system.title()));
+            Rig::build(system, workspace.prefix(), workspace.directory(), arguments.workers)
+        })
+        .collect::<Result<Vec<_>>>()?;
+    let results = run::run(plan, &mut rigs, progress)?;
+    // What was built is removed before the report, which may end in a closed pipe.
+    drop(rigs);
+    drop(workspace);
+
+    let report = Report::new(&results);
+    if output.json { output.print_json(&[report]) } else { print(&report.text()) }
+}

@@ -1,0 +1,126 @@
+//! `flyover lab`: a cluster in network namespaces on one machine, tried and removed.
+//!
+//! Each node is a namespace with a daemon of its own, so that the machine's network is untouched; each pod is
+//! a namespace with a TAP of its node's daemon in it. [`cluster`] builds it, [`checks`] knows what has to work
+//! and tries it, [`report`] shows it. What a run makes is removed by guards; what a killed run left is found
+//! by its names, which begin with `fly-lab-`, by the next run or by `--down`.
+
+mod checks;
+mod cluster;
+mod report;
+
+use crate::cli::LabArgs;
+use crate::output::{Output, print};
+use crate::{bench, host};
+use anyhow::{Context, Result, bail};
+use cluster::Cluster;
+use std::fs::{self, File, TryLockError};
+use std::path::Path;
+
+/// Namespaces of the lab begin with this.
+const PREFIX: &str = "fly-lab-";
+/// Configurations, sockets and logs of the lab's daemons, a folder a node.
+const DIRECTORY: &str = "/run/fly-lab";
+/// Held while a lab is built, tried or removed.
+const LOCK: &str = "/run/fly-lab.lock";
+/// In [`DIRECTORY`] while a lab was left running on purpose.
+const KEPT: &str = "kept";
+
+/// `flyover lab`.
+pub(crate) fn run(arguments: &LabArgs, output: Output) -> Result<()> {
+    host::require_root("flyover lab")?;
+    let _lock = lock()?;
+    if arguments.down {
+        return down();
+    }
+    if Path::new(DIRECTORY).join(KEPT).exists() {
+        bail!("a lab is running already: look at it, or remove it with `flyover lab --down`");
+    }
+    host::install_interrupt()?;
+    let progress = |line: &str| eprintln!("{line}");
+    if remove_everything()? + bench::remove_leftovers()? > 0 {
+        progress("removed what an earlier run had left");
+    }
+
+    let directory = Directory(true);
+    let mut cluster = Cluster::build(1, Path::new(DIRECTORY), arguments.keep, progress)?;
+    let outcomes = checks::run(&mut cluster, progress)?;
+    let failed = outcomes.iter().filter(|outcome| outcome.error.is_some()).count();
+    let entrances = arguments.keep.then(|| report::entrances(&cluster));
+    if arguments.keep {
+        fs::write(Path::new(DIRECTORY).join(KEPT), "")?;
+        cluster.keep();
+        directory.keep();
+    } else {
+        drop(cluster);
+        drop(directory);
+        progress("removed everything");
+    }
+    if output.json {
+        output.print_json(&outcomes)?;
+    } else {
+        print(&report::table(&outcomes))?;
+        if let Some(entrances) = entrances {
+            print(&entrances)?;
+        }
+    }
+    if failed > 0 {
+        bail!("{failed} of {} kinds of communication failed", outcomes.len());
+    }
+    Ok(())
+}
+
+/// `flyover lab --down`.
+fn down() -> Result<()> {
+    let removed = remove_everything()? + bench::remove_leftovers()?;
+    print(&match removed {
+        0 => "there was no lab\n".to_owned(),
+        count => format!("removed {count} network namespaces and what was in them\n"),
+    })
+}
+
+/// Ends the lab's daemons and removes its namespaces and files; how many namespaces there were.
+fn remove_everything() -> Result<usize> {
+    let directory = Path::new(DIRECTORY);
+    for entry in fs::read_dir(directory).into_iter().flatten().filter_map(Result::ok) {
+        host::stop_kept(&entry.path())?;
+    }
+    let namespaces = host::existing(PREFIX);
+    for name in &namespaces {
+        host::remove(name)?;
+    }
+    if directory.exists() {
+        fs::remove_dir_all(directory).with_context(|| format!("cannot remove {}", directory.display()))?;
+    }
+    Ok(namespaces.len())
+}
+
+/// One lab at a time: the names are the same for all.
+fn lock() -> Result<File> {
+    let file = File::create(LOCK).with_context(|| format!("cannot make {LOCK}"))?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(TryLockError::WouldBlock) => bail!("another `flyover lab` is at work: wait for it to end"),
+        Err(TryLockError::Error(error)) => Err(error).context("cannot lock the lab"),
+    }
+}
+
+/// Removes the lab's files when it goes, unless they are kept.
+struct Directory(bool);
+
+impl Directory {
+    fn keep(mut self) {
+        self.0 = false;
+    }
+}
+
+impl Drop for Directory {
+    fn drop(&mut self) {
+        if self.0
+            && Path::new(DIRECTORY).exists()
+            && let Err(error) = fs::remove_dir_all(DIRECTORY)
+        {
+            eprintln!("flyover: cannot remove {DIRECTORY}: {error}");
+        }
+    }
+}

@@ -1,0 +1,51 @@
+//! What a person types: the `flyover` command line, the lab and the measuring tools.
+//!
+//! - [`cli`]: everything that can be typed; [`commands`]: what it does, as a client of the control API;
+//!   [`output`]: how answers are printed.
+//! - [`lab`]: a cluster in network namespaces; [`bench`]: flyover against the kernel's bridge.
+//! - [`traffic`]: the programs that both send and receive with; [`host`]: namespaces, child processes, CPU
+//!   time, and the way out on Ctrl-C.
+#![forbid(unsafe_code)]
+
+mod bench;
+mod cli;
+mod commands;
+mod host;
+mod lab;
+mod output;
+mod traffic;
+
+use clap::Parser;
+use std::process::ExitCode;
+
+/// Runs the command that the arguments of this process ask for; the exit status is 0 (done), 1 (failed, with
+/// one line on standard error) or 2 (wrong usage).
+#[must_use]
+pub fn main() -> ExitCode {
+    let cli = match cli::Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => return usage(&error),
+    };
+    match commands::execute(cli) {
+        Ok(code) => code,
+        Err(error) => report(&error),
+    }
+}
+
+/// Prints help, version or a usage error, each where it belongs.
+fn usage(error: &clap::Error) -> ExitCode {
+    // A closed pipe is no failure, and there is nowhere left to say more.
+    let _ = error.print();
+    ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2))
+}
+
+fn report(error: &anyhow::Error) -> ExitCode {
+    if error.downcast_ref::<output::OutputClosed>().is_some() {
+        return ExitCode::SUCCESS;
+    }
+    if let Some(error) = error.downcast_ref::<clap::Error>() {
+        return usage(error);
+    }
+    eprintln!("flyover: {}", format!("{error:#}").trim_end().replace('\n', "; "));
+    ExitCode::FAILURE
+}
