@@ -49,7 +49,9 @@ impl SleepFlag {
     pub fn must_wake(&self) -> bool {
         // Partner: the fence in `may_sleep`.
         fence(Ordering::SeqCst);
-        self.asleep.load(Ordering::Relaxed) && self.asleep.swap(false, Ordering::Relaxed)
+        // Not a swap: a caller that comes too late must not write.
+        self.asleep.load(Ordering::Relaxed)
+            && self.asleep.compare_exchange(true, false, Ordering::Relaxed, Ordering::Relaxed).is_ok()
     }
 }
 

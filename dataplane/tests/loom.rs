@@ -55,7 +55,7 @@ impl Model {
 }
 
 #[test]
-fn a_worker_that_falls_asleep_never_misses_a_frame() {
+fn loom_a_worker_that_falls_asleep_never_misses_a_frame() {
     loom::model(|| {
         let model = Model::new();
         let sender = Arc::clone(&model);
@@ -66,7 +66,7 @@ fn a_worker_that_falls_asleep_never_misses_a_frame() {
 }
 
 #[test]
-fn two_senders_at_once_wake_the_worker_for_both_frames() {
+fn loom_two_senders_at_once_wake_the_worker_for_both_frames() {
     let mut builder = loom::model::Builder::new();
     builder.preemption_bound = Some(3);
     builder.check(|| {
