@@ -93,7 +93,7 @@ fn ip_layout(network: Network, upper: &Upper, fragment: Fragment, transport_offs
 }
 
 fn ipv4() -> impl Strategy<Value = Packet> {
-    (any::<[u8; 20]>(), 5_u8..=15, fragment(), 1_u16..0x2000, upper(false)).prop_map(
+    (any::<[u8; 20]>(), prop_oneof![Just(5_u8), 5_u8..=15], fragment(), 1_u16..0x2000, upper(false)).prop_map(
         |(mut fixed, words, fragment, offset, upper)| {
             let header_bytes = usize::from(words) * 4;
             let total = u16::try_from(header_bytes + upper.bytes.len()).unwrap();
@@ -170,8 +170,8 @@ fn opaque() -> impl Strategy<Value = Packet> {
 pub(crate) fn frame() -> impl Strategy<Value = Built> {
     let packet = prop_oneof![4 => ipv4(), 4 => ipv6(), 1 => arp(), 1 => opaque()];
     let tag = (prop::sample::select(vec![0x8100_u16, 0x88a8]), any::<[u8; 2]>());
-    (any::<[u8; 12]>(), prop::collection::vec(tag, 0..3), packet, 0..20_usize).prop_map(
-        |(addresses, tags, (packet, mut layout), padding)| {
+    (any::<[u8; 12]>(), prop_oneof![Just(Vec::new()), prop::collection::vec(tag, 0..3)], packet, 0..20_usize)
+        .prop_map(|(addresses, tags, (packet, mut layout), padding)| {
             let mut bytes = addresses.to_vec();
             for (kind, control) in &tags {
                 bytes.extend(kind.to_be_bytes());
@@ -191,30 +191,45 @@ pub(crate) fn frame() -> impl Strategy<Value = Built> {
             bytes.extend(packet);
             bytes.resize(bytes.len() + padding, 0xa5);
             Built { bytes, layout }
-        },
-    )
+        })
 }
 
-/// A valid frame with some bytes overwritten, mostly in its headers, and perhaps cut short.
+/// Where the fields lie that lengths, versions and types are told by: from the network header, and from the
+/// transport header.
+const NETWORK_FIELDS: [usize; 12] = [0, 1, 2, 3, 4, 5, 6, 7, 9, 40, 41, 48];
+const TRANSPORT_FIELDS: [usize; 5] = [0, 4, 5, 12, 12];
+
+/// A place to damage.
+fn place() -> impl Strategy<Value = (u8, prop::sample::Index)> {
+    (0..8_u8, any::<prop::sample::Index>())
+}
+
+fn position(built: &Built, (class, index): (u8, prop::sample::Index)) -> usize {
+    let network = usize::from(built.layout.network_offset);
+    let transport = usize::from(built.layout.transport_offset);
+    let position = match class {
+        0 => index.index(built.bytes.len()),
+        1 => 12 + index.index(10),
+        2..5 => network + NETWORK_FIELDS[index.index(NETWORK_FIELDS.len())],
+        _ => transport + TRANSPORT_FIELDS[index.index(TRANSPORT_FIELDS.len())],
+    };
+    position.min(built.bytes.len() - 1)
+}
+
+/// A valid frame with some bytes overwritten, mostly such as others depend on, and perhaps cut short.
 pub(crate) fn damaged_frame() -> impl Strategy<Value = Vec<u8>> {
-    let byte = prop_oneof![
-        any::<u8>(),
-        prop::sample::select(vec![0_u8, 1, 4, 6, 8, 17, 20, 43, 44, 51, 58, 60, 0x45, 0x60])
-    ];
-    let overwrite = (any::<prop::sample::Index>(), prop::bool::weighted(0.8), byte);
-    (
-        frame(),
-        prop::collection::vec(overwrite, 0..4),
-        prop::option::weighted(0.3, any::<prop::sample::Index>()),
-    )
-        .prop_map(|(Built { mut bytes, .. }, overwrites, cut)| {
-            for (index, in_headers, value) in overwrites {
-                let end = if in_headers { bytes.len().min(80) } else { bytes.len() };
-                bytes[12 + index.index(end - 12)] = value;
-            }
-            if let Some(cut) = cut {
-                bytes.truncate(14 + cut.index(bytes.len() - 13));
-            }
-            bytes
-        })
+    let special = vec![0_u8, 1, 4, 6, 8, 17, 20, 43, 44, 51, 58, 60, 0x45, 0x4f, 0x60];
+    let byte = prop_oneof![any::<u8>(), 0..64_u8, prop::sample::select(special)];
+    let cut = prop::option::weighted(0.3, any::<prop::sample::Index>());
+    (frame(), prop::collection::vec((place(), byte), 0..4), cut).prop_map(|(mut built, overwrites, cut)| {
+        for (place, value) in overwrites {
+            let position = position(&built, place);
+            built.bytes[position] = value;
+        }
+        if let Some(cut) = cut {
+            let end = built.bytes.len();
+            built.bytes.truncate(14 + cut.index(end - 13));
+        }
+        built.bytes
+    })
 }

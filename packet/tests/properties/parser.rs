@@ -10,7 +10,7 @@ use crate::frames::{Built, damaged_frame, frame};
 use crate::oracles::{self, Protocol, Seen};
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(4000))]
+    #![proptest_config(ProptestConfig::with_cases(20_000))]
 
     #[test]
     fn a_valid_frame_has_the_layout_it_was_built_with(Built { bytes, layout } in frame()) {

@@ -205,6 +205,25 @@ fn smoltcp_verify(segment: &[u8]) {
 }
 
 #[test]
+fn a_udp_checksum_of_zero_is_sent_as_all_ones() {
+    let tuple = FiveTuple {
+        source: IpAddr::from([10, 0, 0, 1]),
+        destination: IpAddr::from([10, 0, 0, 2]),
+        protocol: 17,
+        source_port: 1,
+        destination_port: 2,
+    };
+    // The first two payload bytes are the complement of all else, so that the sum comes to all ones.
+    let (mut frame, offload) = build::super_frame(LINK, &tuple, &[0; 20], 10).unwrap();
+    let layout = parse(&frame).unwrap();
+    let without = cut(&Super { frame: frame.clone(), layout, offload });
+    frame[42..44].copy_from_slice(&without[0][40..42]);
+    let with = cut(&Super { frame, layout, offload });
+    assert_eq!(with[0][40..42], [0xff, 0xff]);
+    assert_eq!(checksum::transport_is_valid(&with[0], &parse(&with[0]).unwrap()), Some(true));
+}
+
+#[test]
 fn a_frame_that_is_no_super_frame_is_not_cut() {
     let tuple = FiveTuple {
         source: IpAddr::from([10, 0, 0, 1]),
