@@ -240,8 +240,8 @@ struct Chain {
 impl Chain {
     /// Follows the chain that begins at `offset` with a header of type `next_header`, up to the first header
     /// that is none of an extension, or to the fragment header of a later fragment. `None` if a header that
-    /// is read leaves `packet`, the chain exceeds the bounds, has a Hop-by-Hop header elsewhere than in first place (RFC 8200
-    /// §4.1), or two fragment headers.
+    /// is read leaves `packet`, the chain exceeds the bounds, has a Hop-by-Hop header elsewhere than in first
+    /// place (RFC 8200 §4.1), or two fragment headers.
     #[inline]
     fn walk(packet: &[u8], offset: u16, next_header: u8) -> Option<Self> {
         let first = offset;

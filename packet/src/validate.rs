@@ -75,3 +75,102 @@ fn super_frame_fits(bytes: &[u8], layout: &Layout, segmentation: Segmentation) -
     };
     layout.fragment == Fragment::Whole && ends_with_frame && kind_fits && size_fits
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{FiveTuple, build, parse};
+
+    fn tuple(is_v6: bool, protocol: u8) -> FiveTuple {
+        let address = if is_v6 { "fd00::1" } else { "10.0.0.1" }.parse().unwrap();
+        FiveTuple { source: address, destination: address, protocol, source_port: 1, destination_port: 2 }
+    }
+
+    fn super_frame(is_v6: bool, protocol: u8) -> (Vec<u8>, Offload) {
+        build::super_frame(build::Link::default(), &tuple(is_v6, protocol), &[0; 4000], 1000).unwrap()
+    }
+
+    fn check(frame: &[u8], offload: Offload) -> Result<(), DropReason> {
+        validate_offload(frame, &parse(frame).unwrap(), offload)
+    }
+
+    fn partial(start: u16, offset: u16) -> Offload {
+        Offload { checksum: ChecksumOffload::Partial { start, offset }, segmentation: None }
+    }
+
+    const BAD: Result<(), DropReason> = Err(DropReason::BadOffload);
+
+    #[test]
+    fn a_super_frame_must_be_what_it_claims() {
+        use SegmentationKind::{TcpV4, TcpV6, Udp};
+        for (is_v6, protocol, right) in
+            [(false, 6, TcpV4), (true, 6, TcpV6), (false, 17, Udp), (true, 17, Udp)]
+        {
+            let (frame, offload) = super_frame(is_v6, protocol);
+            for kind in [TcpV4, TcpV6, Udp] {
+                let segmentation = Some(Segmentation { kind, size_bytes: 1000, ecn: false });
+                let expected = if kind == right { Ok(()) } else { BAD };
+                assert_eq!(check(&frame, Offload { segmentation, ..offload }), expected, "{kind:?}");
+            }
+            assert_eq!(check(&frame, Offload { checksum: ChecksumOffload::None, ..offload }), BAD);
+            assert_eq!(check(&frame, Offload { segmentation: None, ..offload }), Ok(()));
+        }
+    }
+
+    #[test]
+    fn a_super_frame_ends_with_its_packet_and_is_no_fragment() {
+        let (mut frame, offload) = super_frame(false, 6);
+        frame.push(0);
+        assert_eq!(check(&frame, offload), BAD);
+        frame.pop();
+        frame[20] = 0x20;
+        assert_eq!(check(&frame, offload), BAD);
+    }
+
+    #[test]
+    fn the_number_of_segments_is_bounded() {
+        let sized = |offload: Offload, size_bytes| Offload {
+            segmentation: offload.segmentation.map(|kind| Segmentation { size_bytes, ..kind }),
+            ..offload
+        };
+        let (frame, offload) = super_frame(false, 6);
+        assert_eq!(check(&frame, sized(offload, TCP_SEGMENT_BYTES_MIN)), Ok(()));
+        assert_eq!(check(&frame, sized(offload, TCP_SEGMENT_BYTES_MIN - 1)), BAD);
+        let (frame, offload) = super_frame(false, 17);
+        assert_eq!(check(&frame, sized(offload, 32)), Ok(()));
+        assert_eq!(check(&frame, sized(offload, 31)), BAD);
+        assert_eq!(check(&frame, sized(offload, 0)), BAD);
+    }
+
+    #[test]
+    fn a_partial_checksum_is_that_of_the_transport() {
+        let tcp = build::frame(build::Link::default(), &tuple(false, 6), &[0; 40]).unwrap();
+        assert_eq!(check(&tcp, partial(34, 16)), Ok(()));
+        assert_eq!(check(&tcp, partial(34, 6)), BAD);
+        assert_eq!(check(&tcp, partial(14, 12)), BAD, "an address is no checksum");
+        assert_eq!(check(&tcp, partial(54, 16)), BAD, "TCP carries no tunnel");
+        assert_eq!(check(&tcp[..60], partial(34, 16)), BAD, "the packet is cut short");
+    }
+
+    #[test]
+    fn a_tunnels_inner_checksum_may_be_partial_within_the_payload() {
+        let udp = build::frame(build::Link::default(), &tuple(false, 17), &[0; 40]).unwrap();
+        assert_eq!(check(&udp, partial(42, 16)), Ok(()));
+        assert_eq!(check(&udp, partial(41, 16)), BAD);
+        assert_eq!(check(&udp, partial(42, 39)), BAD);
+        let gre = build::frame(build::Link::default(), &tuple(true, 47), &[0; 40]).unwrap();
+        assert_eq!(check(&gre, partial(58, 16)), Ok(()));
+        assert_eq!(check(&gre, partial(53, 0)), BAD);
+    }
+
+    #[test]
+    fn a_partial_checksum_never_reaches_into_arp_or_the_link_header() {
+        let arp = crate::arp::gratuitous(crate::MacAddress::ZERO, [10, 0, 0, 1].into());
+        assert_eq!(check(&arp, partial(14, 14)), BAD);
+        let mut opaque = [0; 60];
+        opaque[12..14].copy_from_slice(&[0x88, 0xcc]);
+        assert_eq!(check(&opaque, partial(0, 6)), BAD);
+        assert_eq!(check(&opaque, partial(14, 44)), Ok(()));
+        assert_eq!(check(&opaque, partial(14, 45)), BAD);
+    }
+}
