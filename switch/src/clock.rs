@@ -6,10 +6,13 @@
 //!
 //! **The byte wraps** after 256 units. An entry survives a sweep only with an idle time of at most
 //! [`LIFETIME_UNITS_MAX`] (200); if the next sweep follows within [`SWEEP_UNITS`] (32), no entry is ever more
-//! than 234 units idle, and values from [`FUTURE_UNITS`] (240) on are free to mean "stamped by a worker whose
+//! than 233 units idle, and values from [`FUTURE_UNITS`] (240) on are free to mean "stamped by a worker whose
 //! reading of the clock is ahead of mine". The control side sweeps every few seconds. Should it stall for
-//! longer than 32 units (48 s of 300), whoever looks at the table next sweeps first, without waiting for
-//! anybody: so an entry that outlived its time is never taken for a young one.
+//! longer than 32 units (48 s of 300), whoever comes to the table next sweeps first, without waiting for
+//! anybody. Since nobody came in between, all stamps are from before the 32 units were over: such a late
+//! sweep reads them as of then, and adds the time since. So an entry that outlived its time is never taken
+//! for a young one, however long nobody came. (Two late sweeps at once may take away what was learned
+//! between them; the next frame teaches it anew.)
 
 const LIFETIME_UNITS_MAX: u64 = 200;
 const SWEEP_UNITS: u64 = 32;
@@ -45,6 +48,16 @@ impl AgingClock {
         now_ms.saturating_sub(swept_ms) > self.unit_ms * SWEEP_UNITS
     }
 
+    /// How a sweep at `now_ms` reads the stamps, when the one before it was at `swept_ms`.
+    pub(crate) fn sweep(self, swept_ms: u64, now_ms: u64) -> Sweep {
+        if !self.is_sweep_due(swept_ms, now_ms) {
+            return Sweep { reference: self.at(now_ms), late_units: 0 };
+        }
+        let reference_ms = swept_ms.saturating_add(self.unit_ms * SWEEP_UNITS);
+        let late_units = (now_ms / self.unit_ms).saturating_sub(reference_ms / self.unit_ms);
+        Sweep { reference: self.at(reference_ms), late_units }
+    }
+
     pub(crate) const fn unit_ms(self) -> u64 {
         self.unit_ms
     }
@@ -59,6 +72,22 @@ impl AgingClock {
     pub(crate) fn is_expired(self, seen_ms: u64, now_ms: u64) -> bool {
         let idle_units = (now_ms / self.unit_ms).saturating_sub(seen_ms / self.unit_ms);
         idle_units > u64::from(self.lifetime_units)
+    }
+}
+
+/// How one sweep reads the stamps.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Sweep {
+    /// No later than 32 units after the sweep before.
+    reference: Now,
+    /// From the reference to the sweep.
+    late_units: u64,
+}
+
+impl Sweep {
+    pub(crate) fn takes(self, stamp: u8) -> bool {
+        let idle_units = u64::from(self.reference.idle_units(stamp)) + self.late_units;
+        idle_units > u64::from(self.reference.lifetime_units)
     }
 }
 

@@ -115,6 +115,7 @@ impl ModelBridge {
 
     /// As [`Fdb::forward`](crate::Fdb::forward).
     pub fn forward(&mut self, addresses: &Addresses, now_ms: u64) -> Forwarding {
+        self.sweep_if_due(now_ms);
         let Addresses { destination, source, ingress } = *addresses;
         if let Some(reason) = forward::invalid(Key::new(source), Key::new(destination)) {
             return Forwarding::Drop(reason);

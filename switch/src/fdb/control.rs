@@ -147,8 +147,12 @@ impl Fdb {
     /// Forgets what was not seen for the aging time, and returns how many those were. To be called more often
     /// than every eighth of the aging time: if it is not, a worker sweeps when it must.
     pub fn age(&self, now_ms: u64) -> usize {
-        let now = self.clock().at(now_ms);
-        let swept = self.clear_where(|slot| slot.word.is_learned() && !slot.is_live(now));
+        // Acquire, partner of the Release below in another sweep: its removals are seen if its time is.
+        let sweep = self.clock().sweep(self.swept_ms.load(Ordering::Acquire), now_ms);
+        let swept = self.clear_where(|slot| {
+            // Relaxed: ordered behind the word by the load that gave it.
+            slot.word.is_learned() && sweep.takes(slot.stamp.load(Ordering::Relaxed))
+        });
         // Release, partner of the Acquire in `Fdb::now`.
         self.swept_ms.fetch_max(now_ms, Ordering::Release);
         swept
@@ -226,13 +230,14 @@ impl Fdb {
         if self.clock.load(Ordering::Relaxed) == clock.to_bits() {
             return Ok(());
         }
+        // No sweep is due for a while, so none reads stamps of one clock by the other. (A look-up may, and
+        // miss, until the stamps are rewritten.) Release, partner of the Acquire in `Fdb::now`.
+        self.swept_ms.fetch_max(now_ms, Ordering::Release);
         self.clock.store(clock.to_bits(), Ordering::Relaxed);
         let now = clock.at(now_ms);
         for slot in self.table.buckets().flat_map(Bucket::slots) {
             slot.stamp.store(now.stamp, Ordering::Relaxed);
         }
-        // Release, partner of the Acquire in `Fdb::now`: the stamps are there before they are trusted.
-        self.swept_ms.fetch_max(now_ms, Ordering::Release);
         Ok(())
     }
 }
