@@ -94,11 +94,11 @@ impl Fdb {
 
     /// The port behind which `mac` is, or `None` if it is not known or was not seen for the aging time.
     pub fn lookup(&self, mac: MacAddress, now_ms: u64) -> Option<PortId> {
+        let now = self.now(now_ms);
         let key = Key::new(mac);
         if key.is_zero() {
             return None;
         }
-        let now = self.now(now_ms);
         let slot = self.table.find(self.table.locate(key)).filter(|slot| slot.is_live(now))?;
         slot.word.port()
     }

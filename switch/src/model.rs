@@ -41,10 +41,10 @@ impl ModelBridge {
 
     /// As [`Fdb::learn`](crate::Fdb::learn).
     pub fn learn(&mut self, mac: MacAddress, port: PortId, now_ms: u64) -> Learned {
+        self.sweep_if_due(now_ms);
         if mac.is_group() || mac.is_zero() {
             return Learned::Refused;
         }
-        self.sweep_if_due(now_ms);
         let learned = Entry { port, kind: EntryKind::Learned, seen_ms: now_ms };
         let before = self.entries.get(&mac).copied();
         match before {

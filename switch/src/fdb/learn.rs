@@ -36,11 +36,12 @@ pub enum Learned {
 impl Fdb {
     /// Notes that a frame from `mac` came in by `port`.
     pub fn learn(&self, mac: MacAddress, port: PortId, now_ms: u64) -> Learned {
+        let now = self.now(now_ms);
         let key = Key::new(mac);
         if key.is_group() || key.is_zero() {
             return Learned::Refused;
         }
-        self.learn_at(self.table.locate(key), port, self.now(now_ms))
+        self.learn_at(self.table.locate(key), port, now)
     }
 
     /// The quick way for a MAC that is known here; all else is done apart.

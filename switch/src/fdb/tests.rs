@@ -7,7 +7,7 @@ const A: MacAddress = MacAddress([2, 0, 0, 0, 0, 0xa]);
 const B: MacAddress = MacAddress([2, 0, 0, 0, 0, 0xb]);
 
 fn port(index: u16) -> PortId {
-    PortId::new(index).unwrap()
+    PortId::new(index).expect("a port")
 }
 
 fn mac(number: u64) -> MacAddress {
