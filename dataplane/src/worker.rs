@@ -34,6 +34,8 @@ pub(crate) struct Links {
 pub struct Work {
     /// Frames received from ports or from other workers, commands included.
     pub items: usize,
+    /// A super-frame was among them.
+    pub bulk: bool,
     /// The worker was told to stop.
     pub stop: bool,
 }
@@ -87,7 +89,7 @@ impl Worker {
         for inbox in 0..self.inboxes.len() {
             work.items += self.take_handed(inbox, now_ms);
         }
-        work.items += self.take_received(now_ms);
+        work.items += self.take_received(now_ms, &mut work.bulk);
         self.ports.take_faults(&mut self.faults);
         for (port, fault) in self.faults.drain(..) {
             self.events.push(Event::PortFault { worker: self.index, port, fault });
@@ -124,13 +126,14 @@ impl Worker {
         has_mail(&self.mailbox, &self.inboxes)
     }
 
-    fn take_received(&mut self, now_ms: u64) -> usize {
+    fn take_received(&mut self, now_ms: u64, bulk: &mut bool) -> usize {
         self.rejected.extend_from_slice(self.ports.receive(&mut self.burst).malformed);
         let items = self.burst.len() + self.rejected.len();
         if items == 0 {
             return 0;
         }
         self.counters.bursts.add(1);
+        *bulk = self.burst.is_bulk();
         let mut pass = Pass {
             burst: &mut self.burst,
             scratch: &mut self.scratch,

@@ -30,6 +30,13 @@ impl Burst {
         self.frames.len() >= BURST_FRAMES || self.bytes >= BURST_BYTES
     }
 
+    /// True if the burst is mostly payload under way in super-frames, not questions and answers: 8 KiB a
+    /// frame or more on average.
+    #[must_use]
+    pub fn is_bulk(&self) -> bool {
+        self.bytes > self.frames.len() * 8192
+    }
+
     /// Adds a frame.
     ///
     /// # Errors
