@@ -13,8 +13,10 @@ use crate::capture::CaptureTap;
 use crate::counters::PortCounters;
 
 /// Bytes that a frame may exceed the MTU by: an Ethernet header and one VLAN tag, which the kernel bridge
-/// grants to tagged and untagged frames alike.
+/// grants to tagged and untagged frames alike (`is_skb_forwardable`).
 const LINK_OVERHEAD_BYTES: usize = 14 + 4;
+/// The outermost VLAN tag, which the kernel takes off before it compares.
+const TAG_BYTES: usize = 4;
 
 /// Which workers hold a queue of a port.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -50,7 +52,10 @@ impl PortEntry {
     /// True if `frame` is not too long for the port. A super-frame always fits: its segments do.
     #[must_use]
     pub fn fits(&self, frame: &Frame) -> bool {
-        frame.offload.segmentation.is_some() || frame.len() <= self.mtu_bytes as usize + LINK_OVERHEAD_BYTES
+        let longest = self.mtu_bytes as usize + LINK_OVERHEAD_BYTES;
+        frame.offload.segmentation.is_some()
+            || frame.len() <= longest
+            || (frame.len() <= longest + TAG_BYTES && is_tagged(frame))
     }
 
     /// The worker that frames for the port have to be handed to, or `None` if `worker` can send to it
@@ -62,6 +67,11 @@ impl PortEntry {
             _ => None,
         }
     }
+}
+
+/// True if the first tag is that of 802.1Q or 802.1ad.
+fn is_tagged(frame: &Frame) -> bool {
+    matches!(frame.bytes().get(12..14), Some([0x81, 0x00] | [0x88, 0xa8]))
 }
 
 /// All that the workers look at, and the control side never changes in place.
