@@ -12,13 +12,17 @@ use rustix::process::{Pid, Signal, kill_process};
 
 use crate::{Namespace, wait_until};
 
-/// The `flyover` program of this workspace, built once a test process if it is not up to date.
+/// The `flyover` program of this workspace, built once a test process if it is not up to date; or the one that
+/// `FLYOVER_BINARY` names in the environment.
 ///
 /// # Panics
 /// If it cannot be built.
 pub fn flyover_binary() -> &'static Path {
     static BINARY: OnceLock<PathBuf> = OnceLock::new();
     BINARY.get_or_init(|| {
+        if let Some(path) = std::env::var_os("FLYOVER_BINARY") {
+            return path.into();
+        }
         // This test lies in <target>/<profile>/deps, the program in <target>/<profile>.
         let test = std::env::current_exe().expect("a running program has a path");
         let profile = test.ancestors().nth(2).expect("tests lie two folders below the target directory");
