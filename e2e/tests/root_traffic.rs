@@ -114,7 +114,7 @@ fn the_host_s_kernel_takes_pods_outside(workers: usize) {
     rig.host.ip("link set eth0 up");
     rig.host.sysctl("net/ipv4/ip_forward", "1");
     let masquerade = "table ip e2e { chain out { type nat hook postrouting priority srcnat; \
-                      ip saddr 10.244.1.0/24 oifname eth0 masquerade; } }";
+                      ip saddr 10.244.1.0/24 oifname eth0 masquerade; }; }";
     let rules = rig.host.output("nft", &[masquerade]);
     assert!(rules.status.success(), "nft: {}", String::from_utf8_lossy(&rules.stderr));
     let target = "192.0.2.2".parse().expect("an address");
