@@ -3,7 +3,7 @@
 
 use std::process::ExitCode;
 
-use e2e::frames::{EXPERIMENTAL, ethernet, tagged};
+use e2e::frames::{ARP, EXPERIMENTAL, IPV4, IPV6, ethernet, tagged};
 use e2e::script::{Address, Arena, Content, Random, Step, first_difference, shrink};
 use e2e::{BridgeRig, Plan, Pod, Rig, Test, run_root_tests, wait_until};
 use packet::MacAddress;
@@ -147,6 +147,21 @@ fn random_scripts_meet_the_same_fate(workers: usize) {
     rig.assert_every_frame_is_accounted_for();
 }
 
+/// Frames of every length from a bare header up, also ones that end inside a tag.
+fn runts_meet_the_same_fate(workers: usize) {
+    let (_bridge, mut linux) = linux_bridge(&[1500; PORTS]);
+    let (rig, mut flyover) = bare_switch(workers, 1500);
+    let source = MacAddress([2, 0xf1, 0, 0, 0, 1]);
+    for ethertype in [EXPERIMENTAL, IPV4, ARP, IPV6, 0x8100, 0x88a8, 0, 40] {
+        for payload_bytes in 0..=50 {
+            let frame = ethernet(MacAddress::BROADCAST, source, ethertype, &vec![0x81; payload_bytes]);
+            let (linux, flyover) = (linux.perform(0, &frame), flyover.perform(0, &frame));
+            assert_eq!(linux, flyover, "{payload_bytes} bytes of type {ethertype:#06x}");
+        }
+    }
+    rig.assert_every_frame_is_accounted_for();
+}
+
 /// Pod 0 sends frames around the MTU of the others. Its own MTU it may raise as it likes.
 fn frames_around_the_mtu_meet_the_same_fate(workers: usize, mtu_bytes: u32) {
     let raised_bytes = mtu_bytes + 1000;
@@ -207,6 +222,7 @@ fn main() -> ExitCode {
         "random_scripts_meet_the_same_fate",
         random_scripts_meet_the_same_fate,
     ));
+    tests.extend(Test::with_one_and_two_workers("runts_meet_the_same_fate", runts_meet_the_same_fate));
     for mtu_bytes in [1500, 9000] {
         tests.push(Test::new(
             format!("frames_around_the_mtu_of_{mtu_bytes}_meet_the_same_fate"),
