@@ -20,4 +20,8 @@
 //! such thing, 409 it clashes with what there is, 413, 503 the control side does not answer, 500 the system
 //! refused.
 
+mod body;
+mod metrics;
+mod routes;
+pub mod server;
 pub mod types;

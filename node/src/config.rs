@@ -18,8 +18,8 @@ pub mod validate;
 
 pub use error::{ConfigErrors, Problem};
 pub use model::{
-    BridgeConfig, Config, HostConfig, MetricsConfig, NodeConfig, RouteConfig, SnatConfig, UplinkConfig,
-    WorkersConfig,
+    BridgeConfig, Config, EngineChoice, HostConfig, MetricsConfig, NodeConfig, RouteConfig, SnatConfig,
+    UplinkConfig, WorkersConfig,
 };
 pub use port::{Pace, PortConfig, PortType, VhostMode};
 pub use text::PortRange;

@@ -20,6 +20,7 @@ pub use start::{Options, StartError};
 pub use thread::{ControlGone, ControlHandle, ControlThread, spawn};
 
 use std::collections::{BTreeMap, VecDeque};
+use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -31,7 +32,7 @@ use switch::{Binding, Fdb};
 
 use crate::api::types::Origin;
 use crate::config::{Config, PortConfig};
-use crate::devices::Devices;
+use crate::devices::{Devices, LinkWatcher};
 use crate::limit::RateLimit;
 use crate::ports::lifecycle::Condition;
 use crate::ports::numbers::Numbers;
@@ -60,6 +61,15 @@ pub enum Refused {
     Unavailable(String),
 }
 
+/// Why the control side is to look at something. Sent from threads that must not wait.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Notice {
+    /// The workers have events: [`Control::take_events`].
+    Events,
+    /// A link has changed near this port: [`Control::link_changed`].
+    Link(PortId),
+}
+
 /// A port with everything known of it.
 #[derive(Debug)]
 struct Port {
@@ -77,6 +87,13 @@ struct Port {
     owners: QueueOwners,
     binding: Option<Arc<Binding>>,
     counters: Arc<PortCounters>,
+    /// The namespace in which it was opened; 0 for the daemon's own.
+    namespace: u64,
+    /// Tells when links change in its namespace.
+    watch: Option<OwnedFd>,
+    /// When it was last looked at because of that, and whether it is to be looked at again.
+    looked_ms: u64,
+    is_look_due: bool,
     /// Static entries that were added for it, beyond its own address.
     static_macs: Vec<MacAddress>,
 }
@@ -106,6 +123,9 @@ pub struct Control {
     retiring: Vec<PortId>,
     captures: Vec<Arc<CaptureTap>>,
     started: Instant,
+    links: LinkWatcher,
+    /// Ticks so far.
+    ticks: u64,
     watchdog: Watchdog,
     stalled: Vec<usize>,
     /// Set once a worker's thread has ended: the process is to be started anew.

@@ -6,11 +6,15 @@
 
 mod kernel;
 mod simulated;
+mod watch;
 
 pub use kernel::KernelDevices;
+pub(crate) use watch::{LinkWatcher, drain};
+
 pub use simulated::{SimulatedDevices, SimulatedWorld};
 
 use std::net::IpAddr;
+use std::os::fd::OwnedFd;
 
 use packet::{MacAddress, Offloads};
 use port::Queue;
@@ -99,6 +103,15 @@ pub trait Devices: Send {
     /// # Errors
     /// A sentence.
     fn remove(&mut self, port: &PortConfig) -> Result<(), String>;
+
+    /// Which namespace the port's path stands for now: `None` if there is none there, `Some(0)` for a port
+    /// that has no namespace of its own. An open device keeps its namespace alive, so that nothing but this
+    /// tells that the pod is gone.
+    fn namespace(&mut self, port: &PortConfig) -> Option<u64>;
+
+    /// A socket that becomes readable when a link changes in the port's namespace; `None` if there is nothing
+    /// to watch.
+    fn watch(&mut self, port: &PortConfig) -> Option<OwnedFd>;
 
     /// Makes the settings that the host port needs, once its device is open. Returns what could not be done.
     fn prepare_host(&mut self, port: &PortConfig) -> Vec<String>;

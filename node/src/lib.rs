@@ -3,8 +3,10 @@
 #![forbid(unsafe_code)]
 
 pub mod api;
+pub mod client;
 pub mod config;
 pub mod control;
+pub mod daemon;
 pub mod devices;
 pub mod filter;
 pub mod host;

@@ -4,6 +4,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 
 use ipnet::IpNet;
+use port::EngineKind;
 use serde::{Deserialize, Serialize};
 
 use super::port::{PortConfig, PortType};
@@ -95,11 +96,36 @@ pub struct WorkersConfig {
     pub cpus: Vec<u16>,
     /// How long a worker keeps polling after its last frame before it sleeps, in µs.
     pub busy_poll_us: u32,
+    /// How TAPs are read and written: `auto`, `io_uring` or `epoll`.
+    pub engine: EngineChoice,
 }
 
 impl Default for WorkersConfig {
     fn default() -> Self {
-        Self { count: 1, cpus: Vec::new(), busy_poll_us: 50 }
+        Self { count: 1, cpus: Vec::new(), busy_poll_us: 50, engine: EngineChoice::Auto }
+    }
+}
+
+/// How TAPs are read and written.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum EngineChoice {
+    /// `io_uring` where the kernel offers what it takes, else `epoll`.
+    #[default]
+    Auto,
+    /// `io_uring`, or no start.
+    IoUring,
+    /// `epoll`.
+    Epoll,
+}
+
+impl From<EngineChoice> for EngineKind {
+    fn from(choice: EngineChoice) -> Self {
+        match choice {
+            EngineChoice::Auto => Self::Auto,
+            EngineChoice::IoUring => Self::Uring,
+            EngineChoice::Epoll => Self::Epoll,
+        }
     }
 }
 

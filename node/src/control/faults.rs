@@ -7,8 +7,11 @@ use port::PortFault;
 
 use super::Control;
 use crate::api::types::Origin;
-use crate::devices::{OpenError, Presence};
+use crate::devices::{OpenError, Presence, drain};
 use crate::ports::lifecycle::{Condition, Step};
+
+/// Least time between two looks at one port because of news about links.
+const LOOK_MS: u64 = 100;
 
 impl Control {
     /// Takes all events that wait.
@@ -31,33 +34,88 @@ impl Control {
 
     fn fault(&mut self, id: PortId, fault: PortFault) {
         let now_ms = self.dataplane.now_ms();
+        let Some(port) = self.ports.values().find(|port| port.id == id) else { return };
+        self.worsen(id, port.condition.after_fault(fault, now_ms));
+    }
+
+    /// The port is in this condition now.
+    fn worsen(&mut self, id: PortId, condition: Condition) {
         let Some(port) = self.ports.values_mut().find(|port| port.id == id) else { return };
-        let condition = port.condition.after_fault(fault, now_ms);
         if condition == port.condition {
             return;
         }
+        let text = format!("port {}: {}", port.config.name, condition.reason().unwrap_or_default());
+        let is_gone = matches!(condition, Condition::Gone { .. });
         port.condition = condition;
-        let name = port.config.name.clone();
-        self.log("fault", &format!("port {name}: {fault}"));
+        self.log("fault", &text);
         self.publish();
+        if is_gone {
+            self.let_go(id);
+        }
         self.fdb.flush(Some(id));
+    }
+
+    /// Something has changed among the links near a port.
+    pub fn link_changed(&mut self, id: PortId) {
+        let now_ms = self.dataplane.now_ms();
+        let Some(port) = self.ports.values_mut().find(|port| port.id == id) else { return };
+        port.is_look_due = true;
+        if now_ms.saturating_sub(port.looked_ms) >= LOOK_MS {
+            self.look(id, now_ms);
+        }
+    }
+
+    /// Looks at the device of a port that works or whose link is down.
+    fn look(&mut self, id: PortId, now_ms: u64) {
+        let Some(port) = self.ports.values_mut().find(|port| port.id == id) else { return };
+        port.is_look_due = false;
+        port.looked_ms = now_ms;
+        // First the socket, so that what comes after the look is heard.
+        if let Some(socket) = &port.watch {
+            drain(socket);
+            self.links.arm(socket, id);
+        }
+        let (name, identity) = (port.config.name.clone(), port.identity);
+        match (&port.condition, self.devices.presence(&port.config)) {
+            (Condition::Gone { .. } | Condition::Failed { .. }, _) => {}
+            (Condition::LinkDown, Ok(_)) => self.look_after(&name, now_ms),
+            (Condition::Working, Ok(Presence::There { identity: seen, up })) if seen == identity => {
+                if !up {
+                    self.fault(id, PortFault::LinkDown);
+                }
+            }
+            (Condition::Working, Ok(_)) => self.fault(id, PortFault::Gone),
+            (_, Err(error)) => self.log("look", &format!("port {name}: {error}")),
+        }
+    }
+
+    /// Once a second: is every namespace still there, and the same?
+    fn look_at_namespaces(&mut self, now_ms: u64) {
+        let devices = &mut self.devices;
+        let moved: Vec<PortId> = self
+            .ports
+            .values()
+            .filter(|port| matches!(port.condition, Condition::Working | Condition::LinkDown))
+            .filter(|port| devices.namespace(&port.config) != Some(port.namespace))
+            .map(|port| port.id)
+            .collect();
+        for id in moved {
+            self.worsen(id, Condition::gone(now_ms, "its namespace is gone".to_owned()));
+        }
+        let due: Vec<PortId> =
+            self.ports.values().filter(|port| port.is_look_due).map(|port| port.id).collect();
+        for id in due {
+            self.look(id, now_ms);
+        }
     }
 
     /// Events were lost: any port may have failed unseen.
     fn look_at_all_ports(&mut self) {
+        let now_ms = self.dataplane.now_ms();
         let names: Vec<String> = self.ports.keys().cloned().collect();
         for name in names {
-            let Some(port) = self.ports.get(&name).filter(|port| port.condition == Condition::Working) else {
-                continue;
-            };
-            let (id, identity) = (port.id, port.identity);
-            match self.devices.presence(&port.config) {
-                Ok(Presence::There { identity: seen, up: true }) if seen == identity => {}
-                Ok(Presence::There { identity: seen, up: false }) if seen == identity => {
-                    self.fault(id, PortFault::LinkDown);
-                }
-                Ok(_) => self.fault(id, PortFault::Gone),
-                Err(error) => self.log("look", &format!("port {name}: {error}")),
+            if let Some(port) = self.ports.get(&name) {
+                self.look(port.id, now_ms);
             }
         }
     }
@@ -81,6 +139,10 @@ impl Control {
         // A stalled worker would keep everybody waiting here.
         if !self.retiring.is_empty() && self.stalled.is_empty() {
             self.retire();
+        }
+        self.ticks += 1;
+        if self.ticks.is_multiple_of(2) {
+            self.look_at_namespaces(now_ms);
         }
         self.look_after_ports(now_ms);
         self.update_readiness();

@@ -146,6 +146,10 @@ impl Control {
             owners: QueueOwners::All,
             binding: binding(&config, mac),
             counters: Arc::new(PortCounters::new(self.dataplane.workers())),
+            namespace: 0,
+            watch: None,
+            looked_ms: 0,
+            is_look_due: false,
             static_macs: Vec::new(),
             config,
         };
@@ -170,6 +174,7 @@ impl Control {
     /// condition says afterwards how that went.
     pub(super) fn open_device(&mut self, name: &str) -> Result<(), OpenError> {
         let Some(request) = self.ports.get(name).map(|port| self.request(port)) else { return Ok(()) };
+        let namespace = self.devices.namespace(&request.port).unwrap_or(0);
         let opened = self.devices.open(&request).and_then(|device| {
             for warning in &device.warnings {
                 tracing::warn!("port {name}: {warning}");
@@ -179,7 +184,16 @@ impl Control {
         let now_ms = self.dataplane.now_ms();
         let Some(port) = self.ports.get_mut(name) else { return Ok(()) };
         match &opened {
-            Ok(()) => port.condition = Condition::Working,
+            Ok(()) => {
+                port.condition = Condition::Working;
+                port.namespace = namespace;
+                port.watch = self.devices.watch(&port.config);
+                if let Some(socket) = &port.watch
+                    && let Err(error) = self.links.add(socket, port.id)
+                {
+                    tracing::warn!("port {name}: its link is not watched: {error}");
+                }
+            }
             Err(error) => {
                 // A port to be given up is dropped by whoever retries; here it only stays as it is.
                 if let Some(condition) = port.condition.after_refusal(error, port.origin, now_ms) {
@@ -263,8 +277,12 @@ impl Control {
         }
     }
 
-    /// Detaches a port's queues before its device is opened anew; false if a worker does not answer.
-    pub(super) fn let_go(&self, id: PortId) -> bool {
+    /// Lets go of a port's device, and with it of the namespace that the open device keeps alive; false if a
+    /// worker does not answer.
+    pub(super) fn let_go(&mut self, id: PortId) -> bool {
+        if let Some(port) = self.ports.values_mut().find(|port| port.id == id) {
+            port.watch = None;
+        }
         self.dataplane.detach(id).is_ok()
     }
 

@@ -9,11 +9,11 @@ use port::{EngineKind, PortSetOptions};
 use switch::{Fdb, FdbLimits};
 
 use super::port_table::Admitted;
-use super::{Control, Refused};
+use super::{Control, Notice, Refused};
 use crate::api::types::Origin;
 use crate::config::validate::Severity;
 use crate::config::{Config, Loaded, Machine, PortCheck};
-use crate::devices::{Devices, OpenError};
+use crate::devices::{Devices, LinkWatcher, OpenError};
 use crate::host;
 use crate::limit::RateLimit;
 use crate::ports::numbers::Numbers;
@@ -49,7 +49,7 @@ pub enum StartError {
 
 impl Control {
     /// Starts the workers and opens the ports: the host's, those of the file, those that the API had added.
-    /// `notify` is called, from a worker's thread, when there is something for [`Control::take_events`].
+    /// `notify` is called from other threads and must not block; see [`Notice`].
     ///
     /// # Errors
     /// [`StartError`]. A configured port whose namespace is not there yet, or that the system refuses, is
@@ -57,7 +57,7 @@ impl Control {
     pub fn start(
         loaded: Loaded,
         options: Options,
-        notify: impl Fn() + Send + Sync + 'static,
+        notify: impl Fn(Notice) + Clone + Send + Sync + 'static,
     ) -> Result<Self, StartError> {
         let Loaded { config, warnings } = loaded;
         let missing: Vec<String> = config.unavailable().into_iter().map(|(_, sentence)| sentence).collect();
@@ -73,7 +73,10 @@ impl Control {
             ports: PortSetOptions { engine: options.engine, ..PortSetOptions::default() },
         };
         let empty = Snapshot::new(Arc::clone(&fdb), [], Vec::new());
-        let dataplane = Dataplane::start(&dataplane_config, empty, notify)?;
+        let tell = notify.clone();
+        let links = LinkWatcher::start(move |port| tell(Notice::Link(port)))
+            .map_err(|error| StartError::Port(format!("links cannot be watched: {error}")))?;
+        let dataplane = Dataplane::start(&dataplane_config, empty, move || notify(Notice::Events))?;
         let mut control = Self {
             node_name: config.node_name(),
             dataplane,
@@ -85,6 +88,8 @@ impl Control {
             retiring: Vec::new(),
             captures: Vec::new(),
             started: Instant::now(),
+            links,
+            ticks: 0,
             watchdog: Watchdog::new(workers),
             stalled: Vec::new(),
             dead_worker: None,

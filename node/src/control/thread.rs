@@ -6,7 +6,7 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use super::{Control, Options, StartError};
+use super::{Control, Notice, Options, StartError};
 use crate::config::Loaded;
 
 /// Time between two ticks. The watchdog needs more than one a second.
@@ -16,8 +16,7 @@ type Job = Box<dyn FnOnce(&mut Control) + Send>;
 
 enum Message {
     Job(Job),
-    /// The workers have events.
-    Events,
+    Notice(Notice),
     Stop,
 }
 
@@ -115,10 +114,10 @@ pub fn spawn(loaded: Loaded, options: Options) -> Result<ControlThread, StartErr
     let body = move || {
         let flag = Arc::clone(&waiting);
         // One message stands for all events that wait.
-        let notify = move || {
-            if !flag.swap(true, Ordering::AcqRel) {
-                // An error means that nobody will read the events any more.
-                let _ = events.send(Message::Events);
+        let notify = move |notice| {
+            if notice != Notice::Events || !flag.swap(true, Ordering::AcqRel) {
+                // An error means that nobody will read it any more.
+                let _ = events.send(Message::Notice(notice));
             }
         };
         match Control::start(loaded, options, notify) {
@@ -150,7 +149,8 @@ fn run(mut control: Control, inbox: &Receiver<Message>, waiting: &AtomicBool) {
         }
         match inbox.recv_timeout(next_tick.saturating_duration_since(now)) {
             Ok(Message::Job(job)) => job(&mut control),
-            Ok(Message::Events) => {
+            Ok(Message::Notice(Notice::Link(port))) => control.link_changed(port),
+            Ok(Message::Notice(Notice::Events)) => {
                 // Before the events are taken: one that comes during that sends a message of its own.
                 waiting.store(false, Ordering::Release);
                 control.take_events();

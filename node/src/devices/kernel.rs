@@ -1,11 +1,16 @@
 //! The kernel's devices: TAPs, and capture files.
 
 use std::hash::{DefaultHasher, Hash, Hasher};
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 use port::Queue;
 use port::tap::{self, DeviceIdentity, Status, TapConfig, TapError};
+use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 
+use super::watch::socket_here;
 use super::{DeviceRequest, Devices, OpenDevice, OpenError, Presence};
 use crate::config::{PortConfig, PortType};
 use crate::host;
@@ -47,6 +52,28 @@ impl Devices for KernelDevices {
         }
     }
 
+    fn namespace(&mut self, port: &PortConfig) -> Option<u64> {
+        let Some(path) = &port.netns else { return Some(0) };
+        let file = std::fs::metadata(path).ok()?;
+        let mut hasher = DefaultHasher::new();
+        (file.dev(), file.ino()).hash(&mut hasher);
+        Some(hasher.finish())
+    }
+
+    fn watch(&mut self, port: &PortConfig) -> Option<OwnedFd> {
+        if port.port_type != PortType::Tap {
+            return None;
+        }
+        let socket = match &port.netns {
+            None => socket_here(),
+            Some(path) => socket_inside(path),
+        };
+        // Without it a link that is set down shows only when something is sent to it.
+        socket
+            .inspect_err(|error| tracing::warn!("port {}: its link is not watched: {error}", port.name))
+            .ok()
+    }
+
     fn prepare_host(&mut self, port: &PortConfig) -> Vec<String> {
         host::apply_settings(Path::new("/proc/sys"), &host::kernel_settings(port))
     }
@@ -60,6 +87,17 @@ impl Devices for KernelDevices {
             _ => None,
         }
     }
+}
+
+/// [`socket_here`] in another namespace, by a thread that goes there and ends.
+fn socket_inside(netns: &Path) -> io::Result<OwnedFd> {
+    let file = std::fs::File::open(netns)?;
+    let work = move || {
+        move_into_link_name_space(file.as_fd(), Some(LinkNameSpaceType::Network))?;
+        socket_here()
+    };
+    let thread = std::thread::Builder::new().name("netns".to_owned()).spawn(work)?;
+    thread.join().unwrap_or_else(|_| Err(io::Error::other("the thread panicked")))
 }
 
 fn open_tap(request: &DeviceRequest) -> Result<OpenDevice, OpenError> {

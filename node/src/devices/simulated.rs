@@ -1,6 +1,7 @@
 //! Devices in memory: namespaces and links whose fate a test decides.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
+use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -23,7 +24,7 @@ struct Device {
 
 #[derive(Debug, Default)]
 struct Inner {
-    namespaces: BTreeSet<PathBuf>,
+    namespaces: BTreeMap<PathBuf, u64>,
     devices: BTreeMap<(Option<PathBuf>, String), Device>,
     identities: u64,
     opened: Vec<DeviceRequest>,
@@ -41,20 +42,26 @@ impl SimulatedWorld {
 
     /// Makes a namespace.
     pub fn add_namespace(&self, path: impl Into<PathBuf>) {
-        self.inner().namespaces.insert(path.into());
+        let mut inner = self.inner();
+        inner.identities += 1;
+        let identity = inner.identities;
+        inner.namespaces.insert(path.into(), identity);
     }
 
-    /// Deletes a namespace with its devices.
+    /// Takes a namespace's name away. As with the kernel's, its devices live as long as the switch holds
+    /// them, and nothing tells it.
     pub fn delete_namespace(&self, path: &Path) {
         let mut inner = self.inner();
         inner.namespaces.remove(path);
-        inner.devices.retain(|(netns, _), device| {
-            let stays = netns.as_deref() != Some(path);
-            if !stays {
-                device.end.set_link(Link::Gone);
-            }
-            stays
-        });
+        inner.devices.retain(|(netns, _), _| netns.as_deref() != Some(path));
+    }
+
+    /// Removes a device.
+    pub fn delete_device(&self, netns: Option<&Path>, device: &str) {
+        let key = (netns.map(Path::to_owned), device.to_owned());
+        if let Some(device) = self.inner().devices.remove(&key) {
+            device.end.set_link(Link::Gone);
+        }
     }
 
     /// Sets a device's link up or down, as its pod may.
@@ -100,7 +107,7 @@ impl Devices for SimulatedDevices {
             return Err(error.clone());
         }
         if let Some(netns) = &request.port.netns
-            && !inner.namespaces.contains(netns)
+            && !inner.namespaces.contains_key(netns)
         {
             return Err(OpenError::NoNamespace(format!("{}: no such namespace", netns.display())));
         }
@@ -130,6 +137,15 @@ impl Devices for SimulatedDevices {
     fn remove(&mut self, port: &PortConfig) -> Result<(), String> {
         self.0.inner().devices.remove(&key(port));
         Ok(())
+    }
+
+    fn namespace(&mut self, port: &PortConfig) -> Option<u64> {
+        let Some(path) = &port.netns else { return Some(0) };
+        self.0.inner().namespaces.get(path).copied()
+    }
+
+    fn watch(&mut self, _port: &PortConfig) -> Option<OwnedFd> {
+        None
     }
 
     fn prepare_host(&mut self, _port: &PortConfig) -> Vec<String> {

@@ -1,11 +1,12 @@
 //! How a port comes to harm and recovers.
 //!
-//! A worker reports a fault once and leaves the port alone. From then on the control side looks at that port
-//! once a second, and at no other:
+//! A worker reports a fault once and leaves the port alone; a link that is set down is heard of by netlink;
+//! and once a second the control side looks whether the file of each namespace still stands for the same one
+//! (one `stat`), since nothing else tells. At ports in trouble, and at no other, it looks more closely:
 //!
 //! - *link down*: the device was set down inside its namespace. Once it is up again, the workers are told.
 //! - *gone*: the device or its namespace is not there. It is opened anew, which makes the device if the
-//!   namespace is there (again). A port of the API whose namespace stays away for [`REAP_MS`] is given up:
+//!   namespace is there (again), at most once a second. A port of the API whose namespace stays away for [`REAP_MS`] is given up:
 //!   its pod is no more. A configured port waits for ever.
 //! - *failed*: the system refuses. It is tried again, ever more rarely, up to [`RETRY_MS_MAX`].
 
@@ -32,6 +33,8 @@ pub enum Condition {
     Gone {
         /// Since when.
         since_ms: u64,
+        /// When to try to open it anew.
+        retry_ms: u64,
         /// What was seen.
         reason: String,
     },
@@ -58,6 +61,12 @@ pub enum Step {
 }
 
 impl Condition {
+    /// Its device or namespace was seen to be missing just now.
+    #[must_use]
+    pub fn gone(now_ms: u64, reason: String) -> Self {
+        Self::Gone { since_ms: now_ms, retry_ms: now_ms.saturating_add(RETRY_MS), reason }
+    }
+
     /// How the port is after a worker met `fault`.
     #[must_use]
     pub fn after_fault(&self, fault: PortFault, now_ms: u64) -> Self {
@@ -65,7 +74,7 @@ impl Condition {
             // The other workers report the same; the first report counts.
             (Self::Gone { .. } | Self::Failed { .. }, _) => self.clone(),
             (_, PortFault::LinkDown) => Self::LinkDown,
-            (_, PortFault::Gone) => Self::Gone { since_ms: now_ms, reason: fault.to_string() },
+            (_, PortFault::Gone) => Self::gone(now_ms, fault.to_string()),
             (_, PortFault::Io(_)) => Self::Failed {
                 reason: fault.to_string(),
                 retry_ms: now_ms.saturating_add(RETRY_MS),
@@ -81,7 +90,8 @@ impl Condition {
         if let OpenError::NoNamespace(_) = error {
             let since_ms = if let Self::Gone { since_ms, .. } = self { *since_ms } else { now_ms };
             let is_over = origin == Origin::Api && now_ms.saturating_sub(since_ms) >= REAP_MS;
-            return (!is_over).then_some(Self::Gone { since_ms, reason });
+            let retry_ms = now_ms.saturating_add(RETRY_MS);
+            return (!is_over).then_some(Self::Gone { since_ms, retry_ms, reason });
         }
         let attempts = if let Self::Failed { attempts, .. } = self { attempts.saturating_add(1) } else { 0 };
         let pause_ms = RETRY_MS.saturating_mul(1 << attempts.min(10)).min(RETRY_MS_MAX);
@@ -110,9 +120,10 @@ impl Condition {
                 Some(_) => Step::Reopen,
                 None => Step::Wait,
             },
-            Self::Gone { .. } => Step::Reopen,
-            Self::Failed { retry_ms, .. } if now_ms >= *retry_ms => Step::Reopen,
-            Self::Failed { .. } => Step::Wait,
+            Self::Gone { retry_ms, .. } | Self::Failed { retry_ms, .. } if now_ms >= *retry_ms => {
+                Step::Reopen
+            }
+            Self::Gone { .. } | Self::Failed { .. } => Step::Wait,
         }
     }
 
@@ -163,7 +174,8 @@ mod tests {
     #[test]
     fn a_device_that_is_gone_is_opened_anew_whoever_reports_what_next() {
         let gone = Condition::Working.after_fault(PortFault::Gone, 5);
-        assert_eq!(gone.next(None, 7, 5), Step::Reopen);
+        assert_eq!(gone.next(None, 7, 5), Step::Wait, "it is shown for a while");
+        assert_eq!(gone.next(None, 7, 5 + RETRY_MS), Step::Reopen);
         assert_eq!(gone.after_fault(PortFault::LinkDown, 9), gone);
         assert_eq!(gone.after_fault(PortFault::Gone, 9), gone);
         let downed = Condition::LinkDown.after_fault(PortFault::Gone, 6);
