@@ -8,7 +8,8 @@
 //!   covered up; the IPv4 header checksum of each is verified before it is replaced;
 //! - IPv4 without options and with DF, whose identification means nothing (RFC 6864 §4.1), or IPv6 without
 //!   extension headers;
-//! - headers equal in everything but length, identification and checksums; payloads of one length, of which
+//! - headers equal in everything but length, identification and what follows from them in the checksums;
+//!   payloads of one length, of which
 //!   the last may be shorter, as for any USO frame.
 //!
 //! The first frame of a run is the leader: payloads are appended to it in its own buffer. After it was sent,
@@ -85,6 +86,7 @@ impl UdpRun {
             || self.joined_bytes + payload_bytes > PAYLOAD_BYTES_MAX
             || follower.offload != self.offload
             || !self.same_flow(follower.bytes())
+            || !self.same_sum(follower.bytes(), payload_bytes)
             || !leader.append(&follower.bytes()[self.payload..])
         {
             return false;
@@ -150,6 +152,26 @@ impl UdpRun {
             same(0, network + IPV6_LENGTH) && same(network + IPV6_LENGTH + 2, transport)
         };
         same_network && same(transport, transport + UDP_LENGTH)
+    }
+
+    /// The pseudo-header's sum is the leader's but for the length: what the run makes of it is what it was.
+    fn same_sum(&self, follower: &[u8], payload_bytes: usize) -> bool {
+        let at = self.transport + usize::from(UDP_CHECKSUM);
+        let (Some(&own), Some(&sum)) =
+            (self.headers.get(at..).and_then(<[u8]>::first_chunk), follower.get(at..).and_then(<[u8]>::first_chunk))
+        else {
+            return false;
+        };
+        if payload_bytes == self.datagram_bytes {
+            return own == sum;
+        }
+        let (Ok(longer), Ok(shorter)) =
+            (u16::try_from(self.datagram_bytes + UDP_BYTES), u16::try_from(payload_bytes + UDP_BYTES))
+        else {
+            return false;
+        };
+        let expected = Change::NONE.word(longer, shorter).applied_to_partial(u16::from_be_bytes(own));
+        expected == u16::from_be_bytes(sum)
     }
 }
 

@@ -1,0 +1,6 @@
+//! What the fuzz targets do with their input, one module a target.
+//!
+//! The modules need no nightly compiler and nothing of libFuzzer: the ordinary tests include them by path
+//! and replay `corpus/` with them.
+
+pub mod frame_parser;
