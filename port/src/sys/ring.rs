@@ -77,6 +77,8 @@ pub(crate) struct Ring {
     /// `None` once it failed: nothing is submitted any more.
     ring: Option<IoUring>,
     enabled: bool,
+    /// Requests that can be submitted at once.
+    entries: usize,
     pages: Vec<Page>,
     tail: u16,
     slots: Vec<Option<Buffer>>,
@@ -85,6 +87,8 @@ pub(crate) struct Ring {
     backlog: VecDeque<RawCompletion>,
     /// Requests, other than writes, whose last completion was not yet taken from the queue.
     in_flight: usize,
+    /// Writes likewise; 0 outside of [`write_burst`](Self::write_burst).
+    writes_in_flight: usize,
 }
 
 impl Ring {
@@ -124,12 +128,14 @@ impl Ring {
         Ok(Self {
             ring: Some(ring),
             enabled: false,
+            entries: entries as usize,
             pages,
             tail: 0,
             slots: (0..count).map(|_| None).collect(),
             free_slots: (0..read_buffers).rev().collect(),
             backlog: VecDeque::with_capacity(2 * entries as usize * COMPLETIONS_PER_ENTRY as usize),
             in_flight: 0,
+            writes_in_flight: 0,
         })
     }
 
@@ -323,21 +329,30 @@ impl Ring {
             };
             let length = u32::try_from(bytes.len()).unwrap_or(0);
             // RWF_NOWAIT: where a write would have to wait it fails with EAGAIN instead of being kept for
-            // later. So no write is left when `submit` returns, and none needs a completion if it succeeds.
+            // later.
             let entry = opcode::Write::new(fd, bytes.as_ptr(), length)
                 .rw_flags(libc::RWF_NOWAIT)
                 .build()
-                .flags(squeue::Flags::SKIP_SUCCESS)
                 .user_data(WRITE | position as u64);
             // SAFETY: `bytes` is borrowed from `frames` for the whole of this function, which returns only
-            // after `submit` has succeeded (the kernel is done with the memory) or has given up the ring.
+            // after the write has completed or the ring has been given up.
             unsafe { self.push(&entry) }?;
+            if self.writes_in_flight >= self.entries {
+                self.submit(false)?;
+                self.reap(|position, errno| writes.failed(position, errno));
+            }
         }
         self.submit(collect)?;
         self.reap(|position, errno| writes.failed(position, errno));
-        while self.ring.as_mut().is_some_and(|ring| ring.submission().cq_overflow()) {
+        // Successes complete within `submit`; failures as deferred work (`io_rw_done` of Linux 6.18).
+        let mut retries = 0;
+        while self.writes_in_flight > 0 {
             self.submit(true)?;
             self.reap(|position, errno| writes.failed(position, errno));
+            retries += 1;
+            if retries > RETRIES_MAX {
+                return Err(self.fail(io::ErrorKind::TimedOut.into()));
+            }
         }
         Ok(())
     }
@@ -349,6 +364,7 @@ impl Ring {
             let (user_data, result, flags) = (entry.user_data(), entry.result(), entry.flags());
             if user_data & WRITE != 0 {
                 let position = usize::try_from(user_data & !WRITE).unwrap_or(usize::MAX);
+                self.writes_in_flight = self.writes_in_flight.saturating_sub(1);
                 if result < 0 {
                     failed(position, Errno::from_raw_os_error(result.saturating_neg()));
                 }
@@ -389,6 +405,8 @@ impl Ring {
         }
         if entry.get_user_data() & WRITE == 0 {
             self.in_flight += 1;
+        } else {
+            self.writes_in_flight += 1;
         }
         Ok(())
     }

@@ -215,7 +215,8 @@ pub fn open(config: &TapConfig) -> Result<Tap, TapError> {
     namespace::inside(config.netns.as_deref(), || open_here(config))
 }
 
-/// What became of the device.
+/// What became of the device. Of a namespace whose file is gone, or is another one's by now, nothing else
+/// tells: see [`NamespaceIdentity`].
 ///
 /// # Errors
 /// A missing capability, or what rtnetlink says. A namespace that is no more is [`Status::Missing`].

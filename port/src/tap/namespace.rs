@@ -1,6 +1,7 @@
 //! Work inside another network namespace, in a thread of its own.
 
 use std::fs::File;
+use std::io;
 use std::os::fd::AsFd;
 use std::path::Path;
 
@@ -9,11 +10,28 @@ use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 
 use super::TapError;
 
-/// Which namespace a thread is in: device and inode of the namespace's file.
+const OWN: &str = "/proc/thread-self/ns/net";
+
+/// Which network namespace it is: device and inode of its file.
+///
+/// An open TAP queue keeps its namespace alive: after `ip netns del` the device goes on working, unseen, until
+/// the queue is closed, and no read or write ever fails. So the owner of a TAP compares, from time to time,
+/// what the namespace's file stands for ([`of`](Self::of), one `stat`) with what it was.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub struct NamespaceIdentity {
     device: u64,
     inode: u64,
+}
+
+impl NamespaceIdentity {
+    /// The namespace that `netns` stands for now; `None` is the calling thread's own.
+    ///
+    /// # Errors
+    /// No such file, or no right to look.
+    pub fn of(netns: Option<&Path>) -> io::Result<Self> {
+        let stat = rustix::fs::stat(netns.unwrap_or(Path::new(OWN)))?;
+        Ok(Self { device: stat.st_dev, inode: stat.st_ino })
+    }
 }
 
 /// Runs `work` in the network namespace that the file `netns` stands for, or in the calling thread's own.
@@ -43,8 +61,5 @@ pub(super) fn inside<T: Send>(
 
 /// The calling thread's network namespace.
 pub(super) fn identity() -> Result<NamespaceIdentity, TapError> {
-    let path = Path::new("/proc/thread-self/ns/net");
-    let stat = rustix::fs::stat(path)
-        .map_err(|errno| TapError::Namespace { path: path.to_owned(), source: errno.into() })?;
-    Ok(NamespaceIdentity { device: stat.st_dev, inode: stat.st_ino })
+    NamespaceIdentity::of(None).map_err(|source| TapError::Namespace { path: OWN.into(), source })
 }
