@@ -3,4 +3,5 @@
 //! The modules need no nightly compiler and nothing of libFuzzer: the ordinary tests include them by path
 //! and replay `corpus/` with them.
 
+pub mod fdb_operations;
 pub mod frame_parser;

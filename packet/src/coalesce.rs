@@ -9,8 +9,7 @@
 //! - IPv4 without options and with DF, whose identification means nothing (RFC 6864 §4.1), or IPv6 without
 //!   extension headers;
 //! - headers equal in everything but length, identification and what follows from them in the checksums;
-//!   payloads of one length, of which
-//!   the last may be shorter, as for any USO frame.
+//!   payloads of one length, of which the last may be shorter, as for any USO frame.
 //!
 //! The first frame of a run is the leader: payloads are appended to it in its own buffer. After it was sent,
 //! [`UdpRun::restore`] makes it the frame that it was.

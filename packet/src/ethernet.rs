@@ -1,6 +1,7 @@
 //! Ethernet (IEEE 802.3-2018 §3) and VLAN tags (IEEE 802.1Q-2018 §9.6).
 
 use crate::MacAddress;
+use crate::protocol::ethertype;
 
 /// Bytes of a header without tags.
 pub const HEADER_BYTES: usize = 14;
@@ -47,12 +48,12 @@ impl<'a> Header<'a> {
     }
 }
 
-/// The VLAN identifier of the outermost tag, 12 bits; `None` without a tag.
+/// The VLAN identifier of the outermost tag, 12 bits; `None` without a tag that is all there.
 #[must_use]
 pub fn vlan_id(bytes: &[u8]) -> Option<u16> {
-    let &[_, _, _, _, _, _, _, _, _, _, _, _, kind_high, kind_low, high, low] = bytes.first_chunk()?;
-    let kind = u16::from_be_bytes([kind_high, kind_low]);
-    matches!(kind, crate::protocol::ethertype::VLAN | crate::protocol::ethertype::SERVICE_VLAN)
+    let header = Header::new(bytes)?;
+    let &[high, low, _, _] = bytes.get(HEADER_BYTES..)?.first_chunk()?;
+    matches!(header.ethertype(), ethertype::VLAN | ethertype::SERVICE_VLAN)
         .then_some(u16::from_be_bytes([high, low]) & 0x0fff)
 }
 
@@ -86,6 +87,7 @@ mod tests {
         assert_eq!(vlan_id(&bytes), None);
         bytes.extend([0xf0, 0x0a, 0x81, 0, 0, 0x0b]);
         assert_eq!(vlan_id(&bytes), Some(10));
+        assert_eq!(vlan_id(&bytes[..17]), None);
         bytes[12] = 8;
         assert_eq!(vlan_id(&bytes), None);
     }
