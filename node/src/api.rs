@@ -21,7 +21,9 @@
 //! refused.
 
 mod body;
+mod capture;
 mod metrics;
+mod pcapng;
 mod routes;
 pub mod server;
 pub mod types;

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use node::api::server;
 use node::api::types::{AdminState, Origin, PortState};
-use node::client::{Client, ClientError};
+use node::client::{CaptureQuery, Client, ClientError};
 use node::config::{self, Machine, PortConfig};
 use node::control::{self, ControlHandle, ControlThread, Options, StartError};
 use node::devices::{OpenError, SimulatedDevices, SimulatedWorld};
@@ -36,7 +36,7 @@ struct Node {
     control: Option<ControlThread>,
     client: Client,
     world: SimulatedWorld,
-    _runtime: tokio::runtime::Runtime,
+    runtime: Option<tokio::runtime::Runtime>,
     place: TempDir,
 }
 
@@ -62,12 +62,13 @@ impl Node {
         let runtime =
             tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
         runtime.spawn(server::serve(listener, control.handle()));
-        Ok(Self { control: Some(control), client: Client::new(socket), world, _runtime: runtime, place })
+        Ok(Self { control: Some(control), client: Client::new(socket), world, runtime: Some(runtime), place })
     }
 
     /// The same node after a restart: same devices, same state directory.
     fn restart(mut self, text: &str) -> Self {
         assert!(self.control.take().unwrap().stop());
+        drop(self.runtime.take());
         let place = std::mem::replace(&mut self.place, tempfile::tempdir().unwrap());
         Self::start_in(place, self.world.clone(), text).unwrap()
     }
@@ -90,9 +91,12 @@ impl Node {
     fn raw(&self, request: &str) -> String {
         let mut stream = UnixStream::connect(self.client.socket()).unwrap();
         stream.write_all(request.as_bytes()).unwrap();
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer).unwrap();
-        answer
+        let mut answer = Vec::new();
+        // A server that has not read all of the request resets the connection behind its answer.
+        if let Err(error) = stream.read_to_end(&mut answer) {
+            assert_eq!(error.kind(), std::io::ErrorKind::ConnectionReset);
+        }
+        String::from_utf8(answer).unwrap()
     }
 }
 
@@ -445,6 +449,46 @@ fn requests_that_make_no_sense_get_a_sentence() {
     assert!(answer.starts_with("HTTP/1.1 413 "), "{answer}");
     let answer = node.raw(&format!("GET /healthz HTTP/1.1\r\nhost: x\r\nx: {}\r\n\r\n", "x".repeat(20_000)));
     assert!(answer.starts_with("HTTP/1.1 431 "), "{answer}");
+}
+
+#[test]
+fn a_capture_shows_the_frames_that_were_asked_for_and_ends_with_its_count() {
+    let node = Node::start("");
+    let (a, b) = (node.add_pod(10), node.add_pod(11));
+    let end = |port: &PortConfig| node.world.end(port.netns.as_deref(), "eth0").unwrap();
+    let query = CaptureQuery {
+        port: Some("p10".into()),
+        count: Some(1),
+        drops: true,
+        filter: Some("in=p10,mac=02:00:00:00:00:99".into()),
+    };
+    let mut body = node.client.capture(&query).unwrap();
+    end(&b).send(&frame(0x98, MacAddress::BROADCAST), Offload::NONE).unwrap();
+    end(&a).send(&frame(10, MacAddress::BROADCAST), Offload::NONE).unwrap();
+    let lie = frame(0x99, MacAddress::BROADCAST);
+    end(&a).send(&lie, Offload::NONE).unwrap();
+    let mut file = Vec::new();
+    body.read_to_end(&mut file).unwrap();
+    let contains = |bytes: &[u8]| file.windows(bytes.len()).filter(|window| *window == bytes).count();
+    assert_eq!((contains(&lie), contains(b"dropped: spoofed_source"), contains(&[0x5a; 46])), (1, 1, 1));
+    assert_eq!((contains(b"p10"), contains(b"cni0")), (1, 1), "interfaces have the ports' names");
+
+    assert_eq!(
+        refusal(node.client.capture(&CaptureQuery { port: Some("x".into()), ..query.clone() })).0,
+        404
+    );
+    let wrong = CaptureQuery { filter: Some("tpc".into()), ..query };
+    assert_eq!(refusal(node.client.capture(&wrong)).0, 400);
+}
+
+#[test]
+fn captures_are_bounded_and_end_with_their_clients() {
+    let node = Node::start("");
+    let start = || node.client.capture(&CaptureQuery::default());
+    let bodies: Vec<_> = (0..8).map(|_| start().unwrap()).collect();
+    assert_eq!(refusal(start()).0, 503);
+    drop(bodies);
+    eventually("there is room again", || start().ok());
 }
 
 #[test]

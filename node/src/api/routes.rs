@@ -10,7 +10,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::body::AnswerBody;
-use super::{metrics, types};
+use super::{capture, metrics, types};
 use crate::config::PortConfig;
 use crate::control::{Control, ControlGone, ControlHandle, Refused};
 
@@ -124,6 +124,7 @@ async fn route(
             Ok(json(StatusCode::OK, &status))
         }
         (["v1", "stats", ..], &Method::GET) => stats(&steps[2..], &control).await,
+        (["v1", "capture"], &Method::GET) => capture::start(&query, control).await,
         (["v1", "status" | "stats" | "capture", ..], _) => Err(Failure::WrongMethod("GET")),
         _ => Err(Failure::NoSuchPath),
     }
