@@ -11,6 +11,8 @@ mod direct;
 mod engine;
 mod fault;
 pub mod memory;
+pub mod pcap;
+pub mod pcapng;
 mod port_set;
 mod queue;
 mod sys;
