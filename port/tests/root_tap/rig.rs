@@ -129,10 +129,17 @@ impl Rig {
     ) {
         let deadline = Instant::now() + DEADLINE;
         while !done(&self.seen) {
-            assert!(Instant::now() < deadline, "not done in time, {} frames seen", self.seen.frames);
+            assert!(Instant::now() < deadline, "not done in time: {}", self.state());
             if self.step(&mut look) == 0 {
                 self.set.wait(Some(Duration::from_millis(20))).unwrap();
             }
         }
+    }
+
+    /// Where everything stands, for a test that fails.
+    fn state(&self) -> String {
+        let Seen { frames, faults, dropped, .. } = &self.seen;
+        let devices: String = self.pods.iter().map(|pod| pod.ip("-s -d link show dev eth0")).collect();
+        format!("{frames} frames seen, {} dropped, faults {faults:?}, devices:\n{devices}", dropped.len())
     }
 }
