@@ -161,7 +161,8 @@ pub(crate) struct PortAddArgs {
     /// Name of the new port.
     pub name: String,
     /// What it is.
-    #[arg(long = "type", value_name = "TYPE", default_value = "tap")]
+    #[arg(long = "type", value_name = "TYPE", default_value = "tap",
+          value_parser = ["tap", "vhost-user", "packet", "pcap"])]
     pub port_type: String,
     /// Network namespace in which the device is made; the daemon's own if it is missing.
     #[arg(long, value_name = "PATH")]
@@ -175,6 +176,15 @@ pub(crate) struct PortAddArgs {
     /// MAC address; derived from the name if it is missing.
     #[arg(long, value_parser = parse_mac)]
     pub mac: Option<String>,
+    /// vhost-user: the socket.
+    #[arg(long, value_name = "SOCKET")]
+    pub path: Option<PathBuf>,
+    /// pcap: the file whose frames enter the switch.
+    #[arg(long, value_name = "FILE")]
+    pub replay: Option<PathBuf>,
+    /// pcap: the file for frames that leave by the port.
+    #[arg(long, value_name = "FILE")]
+    pub record: Option<PathBuf>,
     /// Whether only the port's own MAC and addresses may be its source: on where addresses are given.
     #[arg(long, value_name = "BOOL")]
     pub anti_spoof: Option<bool>,

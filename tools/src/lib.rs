@@ -1,18 +1,20 @@
 //! What a person types: the `flyover` command line, the lab and the measuring tools.
 //!
 //! - [`cli`]: everything that can be typed; [`commands`]: what it does, as a client of the control API;
-//!   [`output`]: how answers are printed.
+//!   [`render`] and [`capture`]: what the daemon says, in words; [`output`]: how it is printed.
 //! - [`lab`]: a cluster in network namespaces; [`bench`]: flyover against the kernel's bridge.
 //! - [`traffic`]: the programs that both send and receive with; [`host`]: namespaces, child processes, CPU
 //!   time, and the way out on Ctrl-C.
 #![forbid(unsafe_code)]
 
 mod bench;
+mod capture;
 mod cli;
 mod commands;
 mod host;
 mod lab;
 mod output;
+mod render;
 mod traffic;
 
 use clap::Parser;
@@ -45,6 +47,11 @@ fn report(error: &anyhow::Error) -> ExitCode {
     }
     if let Some(error) = error.downcast_ref::<clap::Error>() {
         return usage(error);
+    }
+    if let Some(interrupted) = error.chain().find(|cause| cause.is::<host::Interrupted>()) {
+        // What was under way does not matter then.
+        eprintln!("flyover: {interrupted}");
+        return ExitCode::FAILURE;
     }
     eprintln!("flyover: {}", format!("{error:#}").trim_end().replace('\n', "; "));
     ExitCode::FAILURE

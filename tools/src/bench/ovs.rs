@@ -8,7 +8,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-const SCHEMA: &str = "/usr/share/openvswitch/vswitch.ovsschema";
+/// Where the schema lies, unless `$OVS_PKGDATADIR` says otherwise as it does to Open vSwitch's own programs.
+const DATA_DIRECTORY: &str = "/usr/share/openvswitch";
 const START_TIMEOUT: Duration = Duration::from_secs(15);
 const POLL_INTERVAL: Duration = Duration::from_millis(20);
 
@@ -21,8 +22,12 @@ pub(super) struct OpenVSwitch {
 
 /// True if the programs are installed.
 pub(super) fn is_installed() -> bool {
-    Path::new(SCHEMA).exists()
-        && ["ovsdb-tool", "ovsdb-server", "ovs-vswitchd", "ovs-vsctl"].iter().all(on_path)
+    schema().exists() && ["ovsdb-tool", "ovsdb-server", "ovs-vswitchd", "ovs-vsctl"].iter().all(on_path)
+}
+
+fn schema() -> PathBuf {
+    let directory = std::env::var_os("OVS_PKGDATADIR").unwrap_or_else(|| DATA_DIRECTORY.into());
+    Path::new(&directory).join("vswitch.ovsschema")
 }
 
 fn on_path(program: &&str) -> bool {
@@ -35,7 +40,7 @@ impl OpenVSwitch {
     pub(super) fn start(node: &Namespace, pods: &[Namespace], directory: &Path) -> Result<Self> {
         fs::create_dir_all(directory).with_context(|| format!("cannot make {}", directory.display()))?;
         let files = Files(directory.to_owned());
-        run(&files, "ovsdb-tool", &["create", &files.path("conf.db"), SCHEMA])?;
+        run(&files, "ovsdb-tool", &["create", &files.path("conf.db"), &schema().display().to_string()])?;
         let remote = format!("punix:{}", files.path("db.sock"));
         let control = format!("--unixctl={}", files.path("ovsdb.ctl"));
         let database =

@@ -1,17 +1,32 @@
-//! What each command does.
+//! What each command does. All but `run`, `lab` and `bench` are clients of the control API and can do nothing
+//! that it cannot.
 
+mod capture;
+mod config;
+mod fdb;
 mod generate;
+mod port;
+mod show;
 
 use crate::cli::{BenchSubject, Cli, Command};
 use crate::output::Output;
 use crate::{bench, host, lab, traffic};
 use anyhow::Result;
+use node::client::Client;
 use std::process::ExitCode;
 
 /// Does what the command line says.
 pub(crate) fn execute(cli: Cli) -> Result<ExitCode> {
     let output = Output::new(&cli.global);
+    let client = Client::new(cli.global.socket);
     match cli.command {
+        Command::Run { config } => return config::run(config),
+        Command::CheckConfig { file } => return config::check(&file),
+        Command::Status => return show::status(&client, output),
+        Command::Port { action, name } => port::execute(&client, action, name, output)?,
+        Command::Fdb { action, device } => fdb::execute(&client, action, &device, output)?,
+        Command::Stats { subject } => show::stats(&client, subject, output)?,
+        Command::Capture(arguments) => capture::execute(&client, &arguments, output)?,
         Command::Lab(arguments) => lab::run(&arguments, output)?,
         Command::Bench { subject: BenchSubject::Pods(arguments) } => bench::pods(&arguments, output)?,
         Command::Completions { shell } => generate::completions(shell)?,
@@ -20,7 +35,6 @@ pub(crate) fn execute(cli: Cli) -> Result<ExitCode> {
         Command::NetnsExec { parent, program, namespace, arguments } => {
             host::enter_and_execute(&namespace, parent, program.as_deref(), &arguments)?;
         }
-        _ => anyhow::bail!("not yet"),
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -14,15 +14,18 @@ use crate::output::{Output, print};
 use crate::{bench, host};
 use anyhow::{Context, Result, bail};
 use cluster::Cluster;
-use std::fs::{self, File, TryLockError};
+use std::fs;
+use std::io::ErrorKind;
+use std::os::linux::net::SocketAddrExt;
+use std::os::unix::net::{SocketAddr, UnixListener};
 use std::path::Path;
 
 /// Namespaces of the lab begin with this.
 const PREFIX: &str = "fly-lab-";
 /// Configurations, sockets and logs of the lab's daemons, a folder a node.
 const DIRECTORY: &str = "/run/fly-lab";
-/// Held while a lab is built, tried or removed.
-const LOCK: &str = "/run/fly-lab.lock";
+/// An abstract socket that is held while a lab is built, tried or removed; it leaves no file behind.
+const LOCK: &str = "flyover-lab";
 /// In [`DIRECTORY`] while a lab was left running on purpose.
 const KEPT: &str = "kept";
 
@@ -96,13 +99,12 @@ fn remove_everything() -> Result<usize> {
 }
 
 /// One lab at a time: the names are the same for all.
-fn lock() -> Result<File> {
-    let file = File::create(LOCK).with_context(|| format!("cannot make {LOCK}"))?;
-    match file.try_lock() {
-        Ok(()) => Ok(file),
-        Err(TryLockError::WouldBlock) => bail!("another `flyover lab` is at work: wait for it to end"),
-        Err(TryLockError::Error(error)) => Err(error).context("cannot lock the lab"),
-    }
+fn lock() -> Result<UnixListener> {
+    let address = SocketAddr::from_abstract_name(LOCK)?;
+    UnixListener::bind_addr(&address).map_err(|error| match error.kind() {
+        ErrorKind::AddrInUse => anyhow::anyhow!("another `flyover lab` is at work: wait for it to end"),
+        _ => anyhow::Error::new(error).context("cannot lock the lab"),
+    })
 }
 
 /// Removes the lab's files when it goes, unless they are kept.

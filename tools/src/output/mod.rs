@@ -1,7 +1,9 @@
 //! What is printed: text or JSON to standard output, and nothing more once nobody reads.
 
+mod paint;
 mod table;
 
+pub(crate) use paint::{Hue, paint};
 pub(crate) use table::Table;
 
 use crate::cli::{Color, Global};

@@ -1,5 +1,7 @@
 //! Columns as kubectl prints them: as wide as their widest cell, three spaces apart, no lines.
 
+use super::paint::visible_width;
+
 /// Between two columns.
 const GAP: &str = "   ";
 
@@ -39,15 +41,16 @@ impl Table {
         let mut widths = vec![0; self.alignments.len()];
         for row in &self.rows {
             for (width, cell) in widths.iter_mut().zip(row) {
-                *width = (*width).max(cell.chars().count());
+                *width = (*width).max(visible_width(cell));
             }
         }
         let mut text = String::new();
         for row in &self.rows {
             let cells = row.iter().zip(&widths).zip(&self.alignments).map(|((cell, &width), alignment)| {
+                let space = " ".repeat(width - visible_width(cell));
                 match alignment {
-                    Alignment::Left => format!("{cell:<width$}"),
-                    Alignment::Right => format!("{cell:>width$}"),
+                    Alignment::Left => format!("{cell}{space}"),
+                    Alignment::Right => format!("{space}{cell}"),
                 }
             });
             let line = cells.collect::<Vec<_>>().join(GAP);
