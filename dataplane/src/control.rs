@@ -237,23 +237,35 @@ impl Dataplane {
     /// # Errors
     /// [`CommandError`]
     pub fn attach(&self, port: PortId, queues: Vec<Queue>, first_worker: usize) -> Result<(), CommandError> {
+        let mut result = Ok(());
         let mut answers = Vec::new();
         for (worker, queue) in (first_worker..).zip(queues) {
             let (done, answer) = bounded(1);
-            self.command(worker, Command::Attach { port, queue: Box::new(queue), done })?;
+            result = self.command(worker, Command::Attach { port, queue: Box::new(queue), done });
+            if result.is_err() {
+                break;
+            }
             answers.push((worker, answer));
         }
-        let mut result = Ok(());
+        // Whoever has taken a queue, or may yet.
+        let mut holders = Vec::new();
         for (worker, answer) in answers {
             let attached = match answer.recv_timeout(ANSWER) {
-                Ok(Ok(())) => Ok(()),
+                Ok(Ok(())) => {
+                    holders.push(worker);
+                    Ok(())
+                }
                 Ok(Err(source)) => Err(CommandError::Attach { worker, source }),
-                Err(_) => Err(CommandError::NoAnswer { worker }),
+                Err(_) => {
+                    holders.push(worker);
+                    Err(CommandError::NoAnswer { worker })
+                }
             };
             result = result.and(attached);
         }
         if result.is_err() {
-            self.detach(port)?;
+            // The first error says more than one of the way back.
+            let _ = self.detach_from(port, holders);
         }
         result
     }
@@ -264,8 +276,16 @@ impl Dataplane {
     /// # Errors
     /// [`CommandError::NoAnswer`]
     pub fn detach(&self, port: PortId) -> Result<(), CommandError> {
+        self.detach_from(port, 0..self.workers.len())
+    }
+
+    fn detach_from(
+        &self,
+        port: PortId,
+        workers: impl IntoIterator<Item = usize>,
+    ) -> Result<(), CommandError> {
         let mut answers: Vec<(usize, Receiver<bool>)> = Vec::new();
-        for worker in 0..self.workers.len() {
+        for worker in workers {
             let (done, answer) = bounded(1);
             self.command(worker, Command::Detach { port, done })?;
             answers.push((worker, answer));
@@ -325,13 +345,16 @@ impl Dataplane {
 impl Drop for Dataplane {
     fn drop(&mut self) {
         for handle in &self.workers {
-            // A full box belongs to a stalled worker, which the process takes along when it ends.
-            if handle.mailbox.command(Command::Stop).is_err() {
-                return;
-            }
+            // A box is full only if its worker is stalled.
+            let _ = handle.mailbox.command(Command::Stop);
         }
-        for handle in &mut self.workers {
-            if let Some(thread) = handle.thread.take() {
+        // A stalled worker is left behind: the process takes it along when it ends.
+        let deadline = Instant::now() + ANSWER;
+        for thread in self.workers.iter_mut().filter_map(|handle| handle.thread.take()) {
+            while !thread.is_finished() && Instant::now() < deadline {
+                std::thread::sleep(Duration::from_micros(100));
+            }
+            if thread.is_finished() {
                 let _ = thread.join();
             }
         }

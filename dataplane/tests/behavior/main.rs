@@ -1,6 +1,15 @@
 //! What the workers do to frames, each test a claim. Memory ports, manual time; threads only in `threads`.
 #![cfg(not(loom))]
 
+mod accounting;
 mod bridging;
+mod captures;
+mod cluster;
+mod coalescing;
+mod drops;
+mod faults;
 mod frames;
+mod offloads;
+mod pods;
 mod rig;
+mod threads;

@@ -1,0 +1,81 @@
+//! What a frame costs on its whole way through a worker, between two memory ports: receive, parse, learn,
+//! look up, send. The time shown is that of one frame. Making frames and taking them off is not timed.
+//!
+//! `cargo bench -p benches --bench forward`
+#![expect(missing_docs, reason = "criterion's macros make public items without documentation")]
+
+use std::time::{Duration, Instant};
+
+use benches::{Lane, Track};
+use criterion::{Criterion, Throughput, criterion_group, criterion_main};
+use packet::{BURST_FRAMES, Offloads};
+
+/// One bar of the benchmark: bursts of `burst` frames that `load` makes.
+fn measure(c: &mut Criterion, name: &str, mut track: Track, burst: usize, load: fn(&mut Track, usize)) {
+    track.warm_up(load);
+    let mut group = c.benchmark_group("forward");
+    group.warm_up_time(Duration::from_secs(1)).measurement_time(Duration::from_secs(4));
+    group.throughput(Throughput::Elements(1));
+    group.bench_function(name, |b| {
+        b.iter_custom(|frames| {
+            let bursts = frames.div_ceil(burst as u64);
+            let mut spent = Duration::ZERO;
+            for _ in 0..bursts {
+                load(&mut track, burst);
+                let start = Instant::now();
+                let received = track.step();
+                spent += start.elapsed();
+                assert_eq!(received, burst);
+                while track.step() > 0 {}
+                track.unload();
+            }
+            spent.mul_f64(frames as f64 / (bursts * burst as u64) as f64)
+        });
+    });
+    group.finish();
+}
+
+fn forward(c: &mut Criterion) {
+    let two = [Lane::PLAIN; 2];
+    for (name, macs) in [("64_bytes_10_000_macs", 10_000), ("64_bytes_1_000_000_macs", 1_000_000)] {
+        measure(c, name, Track::new(macs, &two), BURST_FRAMES, Track::load);
+    }
+    measure(c, "64_bytes_one_flow", Track::new(2, &two), BURST_FRAMES, Track::load_one_flow);
+    measure(c, "64_bytes_single", Track::new(10_000, &two), 1, Track::load);
+    measure(c, "flood_to_8", Track::new(10_000, &[Lane::PLAIN; 9]), BURST_FRAMES, Track::load_broadcast);
+    let datagrams = Track::new(2, &two).with_unfinished_datagrams();
+    measure(c, "64_bytes_coalesced", datagrams, BURST_FRAMES, Track::load_one_flow);
+    let whole = Track::new(2, &two).with_super_frames(60_000);
+    measure(c, "60_000_bytes_whole", whole, 8, Track::load_one_flow);
+    let plain = Lane { offloads: Offloads::NONE, ..Lane::PLAIN };
+    let cut = Track::new(2, &[Lane::PLAIN, plain]).with_super_frames(60_000);
+    measure(c, "60_000_bytes_cut", cut, 8, Track::load_one_flow);
+}
+
+/// Both workers' time, for each frame that one hands to the other.
+fn handoff(c: &mut Criterion) {
+    let mut track = Track::new(10_000, &[Lane::PLAIN, Lane { worker: 1, ..Lane::PLAIN }]);
+    track.warm_up(Track::load);
+    let mut group = c.benchmark_group("forward");
+    group.throughput(Throughput::Elements(1));
+    group.bench_function("64_bytes_handed_over", |b| {
+        b.iter_custom(|frames| {
+            let bursts = frames.div_ceil(BURST_FRAMES as u64);
+            let mut spent = Duration::ZERO;
+            for _ in 0..bursts {
+                track.load(BURST_FRAMES);
+                let start = Instant::now();
+                let received = track.step();
+                spent += start.elapsed();
+                // Each frame is seen by both workers.
+                assert_eq!(received, 2 * BURST_FRAMES);
+                track.unload();
+            }
+            spent.mul_f64(frames as f64 / (bursts * BURST_FRAMES as u64) as f64)
+        });
+    });
+    group.finish();
+}
+
+criterion_group!(benches, forward, handoff);
+criterion_main!(benches);
