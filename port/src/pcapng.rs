@@ -137,6 +137,11 @@ impl<W: Write> Writer<W> {
         self.destination.flush()
     }
 
+    /// The destination, such as a buffer to be emptied now and then.
+    pub fn destination_mut(&mut self) -> &mut W {
+        &mut self.destination
+    }
+
     /// Gives up the writer for its destination.
     pub fn into_inner(self) -> W {
         self.destination
