@@ -53,6 +53,33 @@ fn report(error: &anyhow::Error) -> ExitCode {
         eprintln!("flyover: {interrupted}");
         return ExitCode::FAILURE;
     }
-    eprintln!("flyover: {}", format!("{error:#}").trim_end().replace('\n', "; "));
+    eprintln!("flyover: {}", one_line(error));
     ExitCode::FAILURE
+}
+
+/// The error and its causes; a cause that its error has told already is not repeated.
+fn one_line(error: &anyhow::Error) -> String {
+    let mut line = String::new();
+    for cause in error.chain().map(ToString::to_string) {
+        if line.contains(&cause) {
+            continue;
+        }
+        if !line.is_empty() {
+            line.push_str(": ");
+        }
+        line.push_str(&cause);
+    }
+    line.trim_end().replace('\n', "; ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use anyhow::anyhow;
+
+    #[test]
+    fn causes_are_told_once_and_on_one_line() {
+        let error = anyhow!("no such\nfile").context("cannot read x: no such\nfile").context("start");
+        assert_eq!(one_line(&error), "start: cannot read x: no such; file");
+    }
 }

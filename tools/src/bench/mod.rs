@@ -18,7 +18,7 @@ pub(crate) use leftovers::remove_leftovers;
 pub(crate) use measure::Measure;
 
 use crate::cli::BenchArgs;
-use crate::host;
+use crate::host::{self, CpuTimes};
 use crate::output::{Output, print};
 use anyhow::Result;
 use leftovers::Workspace;
@@ -26,6 +26,9 @@ use report::Report;
 use rig::{Rig, System};
 use run::Plan;
 use std::time::Duration;
+
+/// How long the idle machine is looked at.
+const LOOK_AROUND: Duration = Duration::from_millis(400);
 
 /// `flyover bench pods`.
 pub(crate) fn pods(arguments: &BenchArgs, output: Output) -> Result<()> {
@@ -37,11 +40,13 @@ pub(crate) fn pods(arguments: &BenchArgs, output: Output) -> Result<()> {
         systems.push(System::OpenVSwitch);
     }
     let measures = if arguments.only.is_empty() { Measure::ALL.to_vec() } else { arguments.only.clone() };
+    // Four minutes at most with the default length of a sample.
+    let pairs = arguments.pairs.unwrap_or(if systems.len() > 2 { 6 } else { 8 });
     let plan = Plan {
         systems,
         measures,
         duration: Duration::from_secs_f64(arguments.seconds),
-        pairs: arguments.pairs,
+        pairs,
         streams: arguments.streams,
     };
     let progress = |line: &str| eprintln!("{line}");
@@ -53,6 +58,7 @@ pub(crate) fn pods(arguments: &BenchArgs, output: Output) -> Result<()> {
         plan.estimate().as_secs() + 3,
     ));
 
+    let others_busy_share = others_busy_share()?;
     let workspace = Workspace::create()?;
     let mut rigs = plan
         .systems
@@ -67,6 +73,13 @@ pub(crate) fn pods(arguments: &BenchArgs, output: Output) -> Result<()> {
     drop(rigs);
     drop(workspace);
 
-    let report = Report::new(&results);
+    let report = Report::new(&results, others_busy_share);
     if output.json { output.print_json(&[report]) } else { print(&report.text()) }
+}
+
+/// How busy the CPUs are with other things before anything is measured, 0 to 1.
+fn others_busy_share() -> Result<f64> {
+    let before = CpuTimes::now()?;
+    std::thread::sleep(LOOK_AROUND);
+    Ok(CpuTimes::now()?.since(before).busy_share())
 }

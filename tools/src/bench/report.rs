@@ -6,7 +6,11 @@ use super::run::{Results, Series};
 use super::statistics::{Summary, ratios};
 use crate::output::Table;
 use serde::Serialize;
-use std::fmt::Write as _;
+
+/// More stolen time than this, in percent of a sample, is told.
+const STEAL_PERCENT_MAX: f64 = 1.0;
+/// More CPU time used by other programs than this, in percent, is told.
+const OTHERS_PERCENT_MAX: f64 = 5.0;
 
 /// Everything, as `-j` prints it.
 #[derive(Debug, Serialize)]
@@ -23,6 +27,8 @@ pub(super) struct Report {
     pairs: u32,
     /// Largest part of a sample's CPU time that the hypervisor took, in percent.
     steal_percent_max: f64,
+    /// How busy the CPUs were with other things before the first sample, in percent.
+    others_busy_percent: f64,
     /// Every figure of every measure.
     figures: Vec<FigureReport>,
     /// What the kernel's devices dropped over all measures.
@@ -58,8 +64,8 @@ struct DropReport {
 }
 
 impl Report {
-    /// Summarizes `results`.
-    pub(super) fn new(results: &Results) -> Self {
+    /// Summarizes `results`; other things kept the CPUs busy for that part (0 to 1) of the time before.
+    pub(super) fn new(results: &Results, others_busy_share: f64) -> Self {
         let plan = &results.plan;
         let figures = results.series.iter().flat_map(|series| {
             series.measure.figures().iter().enumerate().map(|(index, &figure)| FigureReport {
@@ -81,6 +87,7 @@ impl Report {
             seconds: plan.duration.as_secs_f64(),
             pairs: plan.pairs,
             steal_percent_max: steal.map(|sample| 100.0 * sample.steal_share).fold(0.0, f64::max),
+            others_busy_percent: 100.0 * others_busy_share,
             figures: figures.collect(),
             drops: plan
                 .systems
@@ -100,13 +107,24 @@ impl Report {
         text.push_str(&self.figure_table());
         text.push_str("\nratio: flyover divided by the other, pair by pair: median (smallest … largest)\n\n");
         text.push_str(&self.drop_table());
-        if self.steal_percent_max > 1.0 {
-            // Writing to a string does not fail.
-            let _ = writeln!(
-                text,
-                "\nThe hypervisor took up to {:.1} % of the CPU time of a sample: take the figures with care.",
+        text.push_str(&self.cautions());
+        text
+    }
+
+    /// What speaks against believing the figures.
+    fn cautions(&self) -> String {
+        let mut text = String::new();
+        if self.steal_percent_max > STEAL_PERCENT_MAX {
+            text.push_str(&format!(
+                "\nThe hypervisor took up to {:.1} % of the CPU time of a sample: take the figures with care.\n",
                 self.steal_percent_max
-            );
+            ));
+        }
+        if self.others_busy_percent > OTHERS_PERCENT_MAX {
+            text.push_str(&format!(
+                "\nOther programs used {:.0} % of the CPUs before the first sample: all figures are disturbed.\n",
+                self.others_busy_percent
+            ));
         }
         text
     }
@@ -211,7 +229,7 @@ mod tests {
 
     #[test]
     fn the_table_shows_figures_ratios_and_drops() {
-        let mut report = Report::new(&results());
+        let mut report = Report::new(&results(), 0.0);
         report.kernel = "6.1".to_owned();
         report.cpus = 2;
         insta::assert_snapshot!(report.text(), @r"
@@ -236,13 +254,14 @@ mod tests {
 
     #[test]
     fn json_has_samples_and_ratios() {
-        let json = serde_json::to_value([Report::new(&results())]).unwrap();
+        let json = serde_json::to_value([Report::new(&results(), 0.5)]).unwrap();
         let throughput = &json[0]["figures"][0];
         assert_eq!(throughput["figure"], "throughput");
         assert_eq!(throughput["systems"][0]["median"], 21.0);
         assert_eq!(throughput["systems"][0].get("ratio"), None);
         assert_eq!(throughput["systems"][1]["ratio"]["max"], 2.0);
         assert_eq!(json[0]["drops"][0]["tx_dropped"], 7);
+        assert_eq!(json[0]["others_busy_percent"], 50.0);
     }
 
     #[test]

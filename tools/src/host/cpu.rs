@@ -58,6 +58,12 @@ impl CpuTimes {
 }
 
 impl CpuUse {
+    /// Busy part of all time, 0 to 1.
+    pub(crate) fn busy_share(&self) -> f64 {
+        let all = self.busy_seconds + self.idle_seconds + self.steal_seconds;
+        if all > 0.0 { self.busy_seconds / all } else { 0.0 }
+    }
+
     /// Stolen part of all time, 0 to 1.
     pub(crate) fn steal_share(&self) -> f64 {
         let all = self.busy_seconds + self.idle_seconds + self.steal_seconds;
@@ -76,7 +82,7 @@ mod tests {
         let later = CpuTimes { busy: 138, idle: 1305, steal: 102 };
         let used = later.difference(earlier, 100);
         assert_eq!(used, CpuUse { busy_seconds: 1.0, idle_seconds: 3.0, steal_seconds: 1.0 });
-        assert_eq!(used.steal_share(), 0.2);
+        assert_eq!((used.busy_share(), used.steal_share()), (0.2, 0.2));
     }
 
     #[test]

@@ -49,7 +49,7 @@ fn row(port: &Port, output: Output) -> Vec<String> {
 }
 
 #[cfg(test)]
-pub(super) mod tests {
+mod tests {
     use super::*;
 
     fn example() -> Vec<Port> {
@@ -76,8 +76,10 @@ pub(super) mod tests {
     fn a_port_is_a_line_and_trouble_is_explained() {
         let output = Output { json: false, pretty: false, statistics: false, color: false };
         insta::assert_snapshot!(ports(&example(), output), @"
-        NAME   TYPE   STATE   MAC                 ADDRESSES                  MTU   DEVICE   NETNS             MACS   ORIGIN
+        NAME   TYPE   STATE   MAC                 ADDRESSES                   MTU   DEVICE   NETNS             MACS   ORIGIN
         pod1   tap    up      02:00:00:00:00:11   10.244.1.9/24,fd00::9/64   1500   eth0     pod1                 1   config
+        pod2   tap    gone    02:00:00:00:00:11   10.244.1.9/24,fd00::9/64   1500   eth0     /proc/77/ns/net      1   config
+        pod2: its namespace was removed
         ");
     }
 

@@ -3,32 +3,32 @@
 use std::fs::{self, File};
 use std::os::unix::net::UnixDatagram;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, ExitStatus, Stdio};
+use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
 /// The program under test.
-pub const FLYOVER: &str = env!("CARGO_BIN_EXE_flyover");
+pub(crate) const FLYOVER: &str = env!("CARGO_BIN_EXE_flyover");
 const DEADLINE: Duration = Duration::from_secs(30);
 
 /// What a command said.
 #[derive(Debug)]
-pub struct Said {
-    pub code: i32,
-    pub stdout: String,
-    pub stderr: String,
+pub(crate) struct Said {
+    pub(crate) code: i32,
+    pub(crate) stdout: String,
+    pub(crate) stderr: String,
 }
 
 impl Said {
     /// Standard output as JSON; it has to be an array.
-    pub fn array(&self) -> Vec<serde_json::Value> {
+    pub(crate) fn array(&self) -> Vec<serde_json::Value> {
         assert_eq!(self.code, 0, "{self:?}");
         serde_json::from_str(&self.stdout).unwrap_or_else(|error| panic!("{error}: {self:?}"))
     }
 
     /// Checks for failure as INTERFACE promises it: status 1, nothing but one line on standard error.
-    pub fn assert_failure_naming(&self, word: &str) {
+    pub(crate) fn assert_failure_naming(&self, word: &str) {
         assert_eq!(self.code, 1, "{self:?}");
         assert_eq!(self.stdout, "", "{self:?}");
         assert_eq!(self.stderr.lines().count(), 1, "{self:?}");
@@ -37,22 +37,28 @@ impl Said {
 }
 
 /// Runs the program to its end, without any daemon's socket in the environment.
-pub fn flyover(arguments: &[&str]) -> Said {
+pub(crate) fn flyover(arguments: &[&str]) -> Said {
     let output = Command::new(FLYOVER)
         .args(arguments)
         .env_remove("FLYOVER_SOCKET")
         .stdin(Stdio::null())
         .output()
         .expect("flyover starts");
-    Said {
-        code: output.status.code().unwrap_or(-1),
-        stdout: String::from_utf8(output.stdout).expect("output is UTF-8"),
-        stderr: String::from_utf8(output.stderr).expect("errors are UTF-8"),
+    output.into()
+}
+
+impl From<Output> for Said {
+    fn from(output: Output) -> Self {
+        Self {
+            code: output.status.code().unwrap_or(-1),
+            stdout: String::from_utf8(output.stdout).expect("output is UTF-8"),
+            stderr: String::from_utf8(output.stderr).expect("errors are UTF-8"),
+        }
     }
 }
 
 /// Polls until `probe` gives something.
-pub fn await_some<T>(what: &str, mut probe: impl FnMut() -> Option<T>) -> T {
+pub(crate) fn await_some<T>(what: &str, mut probe: impl FnMut() -> Option<T>) -> T {
     let deadline = Instant::now() + DEADLINE;
     loop {
         if let Some(result) = probe() {
@@ -64,7 +70,7 @@ pub fn await_some<T>(what: &str, mut probe: impl FnMut() -> Option<T>) -> T {
 }
 
 /// Waits for the end of a child.
-pub fn await_end(child: &mut Child) -> ExitStatus {
+pub(crate) fn await_end(child: &mut Child) -> ExitStatus {
     await_some("the end of a child", || child.try_wait().expect("a child can be waited for"))
 }
 
@@ -74,7 +80,7 @@ fn ip(arguments: &[&str]) {
 }
 
 /// Names of network namespaces that begin so.
-pub fn namespaces(prefix: &str) -> Vec<String> {
+pub(crate) fn namespaces(prefix: &str) -> Vec<String> {
     let entries = fs::read_dir("/run/netns").into_iter().flatten().flatten();
     entries
         .filter_map(|entry| entry.file_name().into_string().ok())
@@ -83,7 +89,7 @@ pub fn namespaces(prefix: &str) -> Vec<String> {
 }
 
 /// A network namespace, removed with this.
-pub struct Namespace(pub String);
+pub(crate) struct Namespace(pub(crate) String);
 
 impl Namespace {
     fn new(role: &str) -> Self {
@@ -94,7 +100,7 @@ impl Namespace {
         Self(name)
     }
 
-    pub fn path(&self) -> String {
+    pub(crate) fn path(&self) -> String {
         format!("/run/netns/{}", self.0)
     }
 }
@@ -107,16 +113,16 @@ impl Drop for Namespace {
 }
 
 /// A daemon with one configured port, `pod1`, and the namespace for a second.
-pub struct Node {
+pub(crate) struct Node {
     child: Child,
     directory: tempfile::TempDir,
-    pub pods: [Namespace; 2],
+    pub(crate) pods: [Namespace; 2],
     _host: Namespace,
 }
 
 impl Node {
     /// Starts the daemon and waits until it is ready.
-    pub fn start() -> Self {
+    pub(crate) fn start() -> Self {
         let directory = tempfile::tempdir().expect("a directory");
         let host = Namespace::new("node");
         let pods = ["pod1", "pod2"].map(Namespace::new);
@@ -151,16 +157,16 @@ impl Node {
         Self { child, directory, pods, _host: host }
     }
 
-    pub fn socket(&self) -> PathBuf {
+    pub(crate) fn socket(&self) -> PathBuf {
         self.directory.path().join("sock")
     }
 
-    pub fn directory(&self) -> &Path {
+    pub(crate) fn directory(&self) -> &Path {
         self.directory.path()
     }
 
     /// Runs the program with this daemon's socket.
-    pub fn flyover(&self, arguments: &[&str]) -> Said {
+    pub(crate) fn flyover(&self, arguments: &[&str]) -> Said {
         let socket = self.socket().display().to_string();
         let mut all = vec!["--socket", socket.as_str()];
         all.extend_from_slice(arguments);
@@ -168,7 +174,7 @@ impl Node {
     }
 
     /// A command with this daemon's socket, to be run by the caller.
-    pub fn command(&self, arguments: &[&str]) -> Command {
+    pub(crate) fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(FLYOVER);
         command.arg("--socket").arg(self.socket()).args(arguments).stdin(Stdio::null());
         command
