@@ -23,7 +23,6 @@
 mod body;
 mod capture;
 mod metrics;
-mod pcapng;
 mod routes;
 pub mod server;
 pub mod types;

@@ -25,15 +25,10 @@ pub fn host_port(config: &Config) -> Option<PortConfig> {
 /// What to do about a device that is in the host port's way.
 #[must_use]
 pub fn in_the_way(name: &str, why: &str) -> String {
-    let advice = if Path::new("/sys/class/net").join(name).join("bridge").exists() {
-        format!(
-            "it is a kernel bridge, perhaps that of the CNI bridge plugin: remove it once its pods are gone \
-             (ip link delete {name}), or give the host port another name (host.name)"
-        )
-    } else {
-        format!("remove it (ip link delete {name}), or give the host port another name (host.name)")
-    };
-    format!("host port {name}: {why}; {advice}")
+    format!(
+        "host port {name}: {why}; if it is a kernel bridge, such as that of the CNI bridge plugin, remove it once \
+         its pods are gone (ip link delete {name}), or give the host port another name (host.name)"
+    )
 }
 
 /// The kernel settings that the host port needs, as paths under `/proc/sys` with their values: those that

@@ -1,15 +1,17 @@
 //! `GET /v1/capture`: frames as they pass, as a stream of pcapng.
 
+use std::io;
 use std::time::Duration;
 
 use dataplane::capture::Captured;
 use hyper::Response;
 use hyper::body::Bytes;
 use hyper::header::{CONTENT_TYPE, HeaderValue};
+use packet::PortId;
+use port::pcapng::{Direction, InterfaceId, Packet, Writer};
 use tokio::sync::mpsc::{Sender, channel};
 
 use super::body::AnswerBody;
-use super::pcapng::{Packet, Writer};
 use super::routes::{Answer, Failure, ask, unknown_parameter};
 use crate::control::{CaptureHandle, CaptureOptions, ControlHandle, Refused};
 
@@ -39,7 +41,11 @@ pub(super) async fn start(query: &[(String, String)], control: ControlHandle) ->
     let capture = ask(&control, move |control| control.start_capture(options)).await??;
     let running = Running { control, capture };
     let (pieces, stream) = channel(PIECES);
-    tokio::spawn(async move { pump(&running.capture, count, &pieces).await });
+    tokio::spawn(async move {
+        if let Err(error) = pump(&running.capture, count, &pieces).await {
+            tracing::warn!("a capture ended: {error}");
+        }
+    });
     let mut answer = Response::new(AnswerBody::Stream(stream));
     answer.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/x-pcapng"));
     Ok(answer)
@@ -71,53 +77,84 @@ fn parse(query: &[(String, String)]) -> Result<(CaptureOptions, u64), Failure> {
     Ok((options, count))
 }
 
-/// Moves frames from the workers' ring to the client until one of them has enough.
-async fn pump(capture: &CaptureHandle, count: u64, pieces: &Sender<Bytes>) {
-    let mut writer = Writer::default();
-    let mut piece = Vec::new();
-    Writer::begin(&mut piece);
-    for (port, name) in &*capture.names {
-        writer.interface(*port, name, &mut piece);
+/// A capture file in the making: each port of the switch is an interface.
+struct File {
+    writer: Writer<Vec<u8>>,
+    interfaces: Vec<(PortId, InterfaceId)>,
+}
+
+impl File {
+    fn begin(ports: &[(PortId, String)]) -> io::Result<Self> {
+        let writer = Writer::new(Vec::new(), concat!("flyover ", env!("CARGO_PKG_VERSION")))?;
+        let mut file = Self { writer, interfaces: Vec::new() };
+        for (port, name) in ports {
+            file.interface(*port, name)?;
+        }
+        Ok(file)
     }
+
+    fn interface(&mut self, port: PortId, name: &str) -> io::Result<InterfaceId> {
+        if let Some((_, id)) = self.interfaces.iter().find(|(other, _)| *other == port) {
+            return Ok(*id);
+        }
+        let id = self.writer.add_interface(name, 0)?;
+        self.interfaces.push((port, id));
+        Ok(id)
+    }
+
+    /// `lost` frames before this one could not be captured.
+    fn add(&mut self, frame: &Captured, lost: u64) -> io::Result<()> {
+        // A port that came after the capture began is not known by name.
+        let interface = self.interface(frame.ingress, &format!("port {}", frame.ingress))?;
+        let dropped = frame.dropped.map(|reason| format!("dropped: {}", reason.name()));
+        let lost = (lost > 0).then(|| format!("{lost} frames before this one are not in the capture"));
+        let remarks: Vec<String> = dropped.into_iter().chain(lost).collect();
+        let comment = remarks.join("; ");
+        self.writer.write(&Packet {
+            interface,
+            timestamp_ns: frame.time_ns,
+            direction: Some(Direction::Inbound),
+            bytes: frame.bytes(),
+            original_bytes: frame.bytes().len(),
+            comment: (!comment.is_empty()).then_some(&comment),
+        })
+    }
+
+    fn pending(&mut self) -> &mut Vec<u8> {
+        self.writer.destination_mut()
+    }
+}
+
+/// Moves frames from the workers' ring to the client until one of them has enough. Writing to memory does
+/// not fail; should it, the stream ends.
+async fn pump(capture: &CaptureHandle, count: u64, pieces: &Sender<Bytes>) -> io::Result<()> {
+    let mut file = File::begin(&capture.names)?;
     let mut left = count;
     let mut lost = 0;
     loop {
-        while left > 0 && piece.len() < PIECE_BYTES {
+        while left > 0 && file.pending().len() < PIECE_BYTES {
             let lost_now = capture.tap.lost();
-            let write = |frame: &Captured| {
-                write(frame, lost_now - lost, &capture.names, &mut writer, &mut piece);
-            };
-            if capture.tap.read(write).is_none() {
-                break;
+            match capture.tap.read(|frame| file.add(frame, lost_now - lost)) {
+                None => break,
+                Some(written) => written?,
             }
             lost = lost_now;
             left -= 1;
         }
+        let piece = std::mem::take(file.pending());
         if !piece.is_empty() {
-            if pieces.send(Bytes::from(std::mem::take(&mut piece))).await.is_err() {
-                return;
+            if pieces.send(Bytes::from(piece)).await.is_err() {
+                return Ok(());
             }
             // There may be more.
             continue;
         }
         if left == 0 {
-            return;
+            return Ok(());
         }
         tokio::select! {
-            () = pieces.closed() => return,
+            () = pieces.closed() => return Ok(()),
             () = tokio::time::sleep(PAUSE) => {}
         }
-    }
-}
-
-fn write(frame: &Captured, lost: u64, names: &[(u16, String)], writer: &mut Writer, out: &mut Vec<u8>) {
-    let port = frame.ingress.get();
-    let comment = frame.dropped.map(|reason| format!("dropped: {}", reason.name()));
-    let packet =
-        Packet { port, time_ns: frame.time_ns, bytes: frame.bytes(), comment: comment.as_deref(), lost };
-    match names.iter().find(|(other, _)| *other == port) {
-        Some((_, name)) => writer.packet(&packet, name, out),
-        // A port that came after the capture began.
-        None => writer.packet(&packet, &format!("port {port}"), out),
     }
 }

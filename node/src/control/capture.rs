@@ -5,6 +5,8 @@ use std::sync::Arc;
 
 use dataplane::capture::{CaptureRequest, CaptureTap, FrameFilter};
 
+use packet::PortId;
+
 use super::{Control, Refused};
 use crate::filter::Filter;
 
@@ -30,7 +32,7 @@ pub struct CaptureHandle {
     /// Where the frames are.
     pub tap: Arc<CaptureTap>,
     /// The names of the ports by their numbers, as of the start of the capture.
-    pub names: Arc<[(u16, String)]>,
+    pub names: Arc<[(PortId, String)]>,
 }
 
 impl fmt::Debug for CaptureHandle {
@@ -57,7 +59,7 @@ impl Control {
         let tap = Arc::new(CaptureTap::new(request, FRAMES));
         self.captures.push(Arc::clone(&tap));
         self.publish();
-        let names = self.ports.values().map(|port| (port.id.get(), port.config.name.clone())).collect();
+        let names = self.ports.values().map(|port| (port.id, port.config.name.clone())).collect();
         Ok(CaptureHandle { tap, names })
     }
 

@@ -6,13 +6,15 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
+use packet::Offloads;
 use port::Queue;
+use port::pcap::{self, PcapConfig, PcapQueue};
 use port::tap::{self, DeviceIdentity, Status, TapConfig, TapError};
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 
 use super::watch::socket_here;
 use super::{DeviceRequest, Devices, OpenDevice, OpenError, Presence};
-use crate::config::{PortConfig, PortType};
+use crate::config::{self, PortConfig, PortType};
 use crate::host;
 
 /// Devices of this machine.
@@ -23,6 +25,7 @@ impl Devices for KernelDevices {
     fn open(&mut self, request: &DeviceRequest) -> Result<OpenDevice, OpenError> {
         match request.port.port_type {
             PortType::Tap => open_tap(request),
+            PortType::Pcap => open_pcap(request),
             other => Err(OpenError::Failed(format!(
                 "a port of type {} is not available in this version",
                 other.name()
@@ -118,7 +121,10 @@ fn open_tap(request: &DeviceRequest) -> Result<OpenDevice, OpenError> {
         let text = error.to_string();
         match error {
             TapError::Namespace { .. } => OpenError::NoNamespace(text),
-            TapError::NameTaken { .. } | TapError::InUse { .. } => OpenError::InTheWay(text),
+            TapError::NameTaken { device } => {
+                OpenError::InTheWay(format!("{device} exists already and is not a TAP of flyover"))
+            }
+            TapError::InUse { .. } => OpenError::InTheWay(text),
             TapError::MissingCapability { .. } => OpenError::NotPermitted(text),
             _ => OpenError::Failed(text),
         }
@@ -129,6 +135,26 @@ fn open_tap(request: &DeviceRequest) -> Result<OpenDevice, OpenError> {
         identity: identity_number(opened.identity),
         adopted: opened.adopted,
         warnings: opened.warnings,
+    })
+}
+
+fn open_pcap(request: &DeviceRequest) -> Result<OpenDevice, OpenError> {
+    let port = &request.port;
+    let config = PcapConfig {
+        replay: port.replay.clone(),
+        pace: match port.pace.unwrap_or_default() {
+            config::Pace::Recorded => pcap::Pace::Recorded,
+            config::Pace::Fast => pcap::Pace::Unlimited,
+        },
+        record: port.record.clone(),
+    };
+    let queue = PcapQueue::open(&config, &port.name).map_err(|error| OpenError::Failed(error.to_string()))?;
+    Ok(OpenDevice {
+        queues: vec![Queue::Other(Box::new(queue))],
+        offloads: Offloads::NONE,
+        identity: 0,
+        adopted: false,
+        warnings: Vec::new(),
     })
 }
 
