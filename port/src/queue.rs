@@ -76,6 +76,16 @@ impl<'a> Intake<'a> {
         self.burst.is_full() || self.malformed.len() >= packet::BURST_FRAMES
     }
 
+    /// True if nothing was taken yet.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.burst.is_empty()
+    }
+
+    /// See [`Burst::is_bulk`].
+    pub(crate) fn is_bulk(&self) -> bool {
+        self.burst.is_bulk()
+    }
+
     /// An empty buffer to receive into, or `None` if the worker has none left; then nothing is to be read.
     pub fn buffer(&mut self) -> Option<Buffer> {
         self.pool.take()

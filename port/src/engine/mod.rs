@@ -29,6 +29,8 @@ pub struct UringOptions {
     /// Buffers that the kernel may read into ahead of us, shared by all ports of a worker: a power of two,
     /// at most 32 768.
     pub read_buffers: u16,
+    /// The same while super-frames pass, at least 1.
+    pub bulk_buffers: u16,
     /// Writes that go to the kernel in one system call: a power of two.
     pub queue_entries: u32,
     /// The system call that writes a burst also reads what has arrived meanwhile: one call a burst less, but
@@ -38,7 +40,7 @@ pub struct UringOptions {
 
 impl Default for UringOptions {
     fn default() -> Self {
-        Self { read_buffers: 32, queue_entries: 256, collect_on_transmit: false }
+        Self { read_buffers: 32, bulk_buffers: 16, queue_entries: 256, collect_on_transmit: false }
     }
 }
 

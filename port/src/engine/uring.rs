@@ -5,6 +5,11 @@
 //! armed again with those first that brought nothing since they were last armed: the kernel serves them in
 //! that order, each with one frame before any has a second one, so a port that floods delays another by one
 //! round of buffers at most.
+//!
+//! Buffers in the cache. The kernel goes round the lent buffers in order, so all of them pass through the
+//! cache, however few a burst needs. While super-frames pass only a few are lent: what was just read is still
+//! in the L2 cache when it is written. Small frames touch little of a buffer, and there more of them make
+//! larger bursts.
 
 use std::collections::VecDeque;
 use std::io;
@@ -23,6 +28,9 @@ const GENERATION_SHIFT: u32 = 16;
 const READ: u64 = 1;
 const WATCH: u64 = 2;
 const WAKE: u64 = 3;
+
+/// Bursts after a bulky one for which fewer buffers are lent: acknowledgments come between super-frames.
+const BULK_BURSTS: u32 = 32;
 
 const _: () = assert!(PORTS_MAX <= 1 << GENERATION_SHIFT, "a port fits below the generation");
 
@@ -54,6 +62,10 @@ pub(crate) struct UringEngine {
     waker_armed: bool,
     generation: u32,
     collect_on_transmit: bool,
+    /// Buffers to lend while super-frames pass.
+    bulk_buffers: usize,
+    /// Bursts until small frames are expected again.
+    bulk: u32,
     returned: Vec<Buffer>,
 }
 
@@ -69,6 +81,8 @@ impl UringEngine {
             waker_armed: false,
             generation: 0,
             collect_on_transmit: options.collect_on_transmit,
+            bulk_buffers: usize::from(options.bulk_buffers.max(1)),
+            bulk: 0,
             returned: Vec::new(),
         })
     }
@@ -77,7 +91,8 @@ impl UringEngine {
         if self.tap_count == 0 {
             return;
         }
-        while self.ring.room() > 0 {
+        let lent_max = if self.bulk > 0 { self.bulk_buffers } else { usize::MAX };
+        while self.ring.room() > 0 && self.ring.lent() < lent_max {
             let Some(buffer) = intake.buffer() else { break };
             if let Err(buffer) = self.ring.lend(buffer) {
                 intake.give_back(buffer);
@@ -279,6 +294,11 @@ impl Engine for UringEngine {
             } else {
                 asked = true;
             }
+        }
+        if intake.is_bulk() {
+            self.bulk = BULK_BURSTS;
+        } else if !intake.is_empty() {
+            self.bulk = self.bulk.saturating_sub(1);
         }
         if self.collect_on_transmit {
             self.lend(intake);

@@ -144,9 +144,14 @@ impl Ring {
         self.free_slots.len()
     }
 
+    /// How many buffers a read can still choose from.
+    pub(crate) fn lent(&self) -> usize {
+        self.slots.len().saturating_sub(self.free_slots.len())
+    }
+
     /// True if a read would find a buffer.
     pub(crate) fn has_lent(&self) -> bool {
-        self.free_slots.len() < self.slots.len()
+        self.lent() > 0
     }
 
     /// Lends a buffer to whichever read needs one next.

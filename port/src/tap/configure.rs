@@ -37,6 +37,11 @@ pub(super) fn apply(
     for &address in &config.addresses {
         netlink.put_address(link.index, address).map_err(failed(format!("give address {address} to")))?;
     }
+    // The TAP's own ring is queue enough, as it is for the veth that this replaces: a discipline before it
+    // would cost a lock and a detour for every frame.
+    if let Err(error) = netlink.put_noqueue(link.index) {
+        warnings.push(format!("{device}: cannot set its queueing discipline to noqueue: {error}"));
+    }
     // Up after the addresses, so that arp_notify announces them.
     let up = LinkChange { up: true, ..LinkChange::default() };
     netlink.change_link(link.index, &up).map_err(failed("set up".to_owned()))?;

@@ -15,6 +15,7 @@ use netlink_packet_route::link::{
 use netlink_packet_route::route::{
     RouteAddress, RouteAttribute, RouteFlags, RouteHeader, RouteMessage, RouteProtocol, RouteScope, RouteType,
 };
+use netlink_packet_route::tc::{TcAttribute, TcHandle, TcMessage};
 use netlink_packet_route::{AddressFamily, RouteNetlinkMessage};
 use netlink_sys::{Socket, SocketAddr, protocols::NETLINK_ROUTE};
 use packet::MacAddress;
@@ -97,6 +98,16 @@ impl Netlink {
         let mut message = LinkMessage::default();
         message.header.index = index;
         self.request(RouteNetlinkMessage::DelLink(message), 0).map(drop)
+    }
+
+    /// Replaces the queueing discipline before the device by none (`noqueue`).
+    pub(super) fn put_noqueue(&mut self, index: u32) -> io::Result<()> {
+        let mut message = TcMessage::default();
+        message.header.index = i32::try_from(index).map_err(|_| io::ErrorKind::InvalidInput)?;
+        message.header.parent = TcHandle::ROOT;
+        message.attributes.push(TcAttribute::Kind("noqueue".to_owned()));
+        let flags = NLM_F_CREATE | NLM_F_REPLACE;
+        self.request(RouteNetlinkMessage::NewQueueDiscipline(message), flags).map(drop)
     }
 
     /// Gives the device an address, or keeps it. IPv6 addresses are usable at once (`IFA_F_NODAD`), as those
