@@ -117,10 +117,14 @@ impl RawSocket {
     pub fn receive(&self, timeout: Duration) -> Option<Vec<u8>> {
         let mut poll = libc::pollfd { fd: self.fd.as_raw_fd(), events: libc::POLLIN, revents: 0 };
         let timeout_ms = libc::c_int::try_from(timeout.as_millis()).unwrap_or(libc::c_int::MAX);
-        // SAFETY: `poll` is one valid `pollfd` during the call.
-        let ready = unsafe { libc::poll(&raw mut poll, 1, timeout_ms) };
-        if ready <= 0 {
-            return None;
+        loop {
+            // SAFETY: `poll` is one valid `pollfd` during the call.
+            match unsafe { libc::poll(&raw mut poll, 1, timeout_ms) } {
+                0 => return None,
+                // A process that was suspended for a while is told so.
+                -1 if io::Error::last_os_error().kind() == io::ErrorKind::Interrupted => (),
+                _ => break,
+            }
         }
         match self.receive_now() {
             Ok(frame) => frame,

@@ -3,13 +3,13 @@
 use std::io::{ErrorKind, Read, Write};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
 use sha2::{Digest, Sha256};
 
-use crate::{DEADLINE, Namespace};
+use crate::{DEADLINE, Namespace, wait_until};
 
 /// One echo request with `payload_bytes` that may not be fragmented; true if it is answered within two seconds.
 #[must_use]
@@ -120,8 +120,13 @@ pub fn send_datagrams(from: &Namespace, to: &Namespace, address: IpAddr, sizes: 
         generator.fill(&mut sent);
         speaker.send_to(&sent, target).unwrap_or_else(|error| panic!("sending {size} bytes: {error}"));
         let mut heard = vec![0; 65_536];
-        let length =
-            listener.recv(&mut heard).unwrap_or_else(|error| panic!("{size} bytes to {target}: {error}"));
+        let length = loop {
+            match listener.recv(&mut heard) {
+                Ok(length) => break length,
+                Err(error) if error.kind() == ErrorKind::Interrupted => (),
+                Err(error) => panic!("{size} bytes to {target}: {error}"),
+            }
+        };
         assert!(heard[..length] == sent[..], "a datagram of {size} bytes to {target} was altered");
     }
 }
@@ -134,11 +139,12 @@ fn datagram_sockets(from: &Namespace, to: &Namespace, address: IpAddr) -> (UdpSo
     (speaker, listener, target)
 }
 
-/// A steady stream of numbered datagrams, to find out whether anything is lost meanwhile.
+/// A steady stream of datagrams, to find out whether anything is lost meanwhile.
 #[derive(Debug)]
 pub struct Trickle {
     stop: Arc<AtomicBool>,
-    speaker: JoinHandle<u64>,
+    sent: Arc<AtomicU64>,
+    speaker: JoinHandle<()>,
     listener: JoinHandle<u64>,
 }
 
@@ -152,25 +158,25 @@ impl Trickle {
         let (speaker, listener, target) = datagram_sockets(from, to, address);
         listener.set_read_timeout(Some(Duration::from_millis(500))).expect("a timeout can be set");
         let stop = Arc::new(AtomicBool::new(false));
-        let stopped = Arc::clone(&stop);
+        let sent = Arc::new(AtomicU64::new(0));
+        let (stopped, counter) = (Arc::clone(&stop), Arc::clone(&sent));
         let speaker = std::thread::spawn(move || {
-            let mut sent = 0_u64;
-            // Relaxed: nothing but the flag itself is told by it.
+            // Relaxed: nothing but the flag and the count themselves is told by them.
             while !stopped.load(Ordering::Relaxed) {
-                if speaker.send_to(&sent.to_be_bytes(), target).is_ok() {
-                    sent += 1;
+                if speaker.send_to(&[0; 100], target).is_ok() {
+                    counter.fetch_add(1, Ordering::Relaxed);
                 }
                 std::thread::sleep(Duration::from_micros(500));
             }
-            sent
         });
         let stopped = Arc::clone(&stop);
         let listener = std::thread::spawn(move || {
             let mut heard = 0_u64;
-            let mut number = [0; 8];
+            let mut datagram = [0; 100];
             loop {
-                match listener.recv(&mut number) {
+                match listener.recv(&mut datagram) {
                     Ok(_) => heard += 1,
+                    Err(error) if error.kind() == ErrorKind::Interrupted => (),
                     Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {
                         if stopped.load(Ordering::Relaxed) {
                             return heard;
@@ -180,17 +186,19 @@ impl Trickle {
                 }
             }
         });
-        Self { stop, speaker, listener }
+        Self { stop, sent, speaker, listener }
     }
 
-    /// Stops, and returns how many were sent and how many were heard.
+    /// Stops when a few hundred were sent, and returns how many were sent and how many were heard.
     ///
     /// # Panics
     /// If a socket failed meanwhile.
     #[must_use]
     pub fn finish(self) -> (u64, u64) {
+        wait_until("enough datagrams", || (self.sent.load(Ordering::Relaxed) >= 300).then_some(()));
         self.stop.store(true, Ordering::Relaxed);
-        let sent = self.speaker.join().expect("the speaker did not fail");
+        self.speaker.join().expect("the speaker did not fail");
+        let sent = self.sent.load(Ordering::Relaxed);
         let heard = self.listener.join().expect("the listener did not fail");
         (sent, heard)
     }

@@ -11,7 +11,6 @@ use rustix::process::Signal;
 
 fn assert_none_lost(what: &str, trickle: Trickle) {
     let (sent, heard) = trickle.finish();
-    assert!(sent > 100, "{what}: only {sent} datagrams were sent");
     assert_eq!(sent, heard, "{what}: datagrams sent and heard");
 }
 
