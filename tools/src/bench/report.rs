@@ -266,6 +266,6 @@ mod tests {
 
     #[test]
     fn numbers_keep_three_or_four_digits() {
-        assert_eq!([0.0456, 3.14159, 21.27, 12345.6].map(number), ["0.046", "3.14", "21.3", "12346"]);
+        assert_eq!([0.0456, 3.456, 21.27, 12345.6].map(number), ["0.046", "3.46", "21.3", "12346"]);
     }
 }

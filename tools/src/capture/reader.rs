@@ -87,7 +87,7 @@ impl<R: Read> Reader<R> {
             body.extend_from_slice(&magic);
         }
         let length = self.u32(length);
-        if length > BLOCK_BYTES_MAX || length % 4 != 0 || (length as usize) < 12 + body.len() {
+        if length > BLOCK_BYTES_MAX || !length.is_multiple_of(4) || (length as usize) < 12 + body.len() {
             return Err(invalid());
         }
         let start = body.len();

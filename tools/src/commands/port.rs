@@ -20,7 +20,7 @@ pub(super) fn execute(
     match action.unwrap_or(PortAction::Show { name }) {
         PortAction::Show { name } => show(client, name.as_deref(), output),
         PortAction::Add(arguments) => {
-            let port = client.add_port(&wanted(arguments)?)?;
+            let port = client.add_port(&wanted(&arguments)?)?;
             changed(&port, output)
         }
         PortAction::Del { name } => Ok(client.delete_port(&name)?),
@@ -48,26 +48,26 @@ fn changed(port: &types::Port, output: Output) -> Result<()> {
 }
 
 /// The port that the arguments describe.
-fn wanted(arguments: PortAddArgs) -> Result<PortConfig> {
+fn wanted(arguments: &PortAddArgs) -> Result<PortConfig> {
     let wanted = json!({
         "name": arguments.name,
         "type": arguments.port_type,
-        "netns": arguments.netns.map(absolute).transpose()?,
+        "netns": arguments.netns.as_deref().map(absolute).transpose()?,
         "device": arguments.device,
         "mac": arguments.mac,
         "addresses": arguments.addresses,
         "anti_spoof": arguments.anti_spoof,
-        "socket": arguments.path.map(absolute).transpose()?,
-        "replay": arguments.replay.map(absolute).transpose()?,
-        "record": arguments.record.map(absolute).transpose()?,
+        "socket": arguments.path.as_deref().map(absolute).transpose()?,
+        "replay": arguments.replay.as_deref().map(absolute).transpose()?,
+        "record": arguments.record.as_deref().map(absolute).transpose()?,
     });
     serde_json::from_value(wanted).context("this is no port")
 }
 
 /// The daemon has a working directory of its own. A bare name is one of `ip netns` for a namespace only, so
 /// that is not guessed.
-fn absolute(path: PathBuf) -> Result<PathBuf> {
-    std::path::absolute(&path).with_context(|| format!("no such path: {}", Path::new(&path).display()))
+fn absolute(path: &Path) -> Result<PathBuf> {
+    std::path::absolute(path).with_context(|| format!("no such path: {}", path.display()))
 }
 
 #[cfg(test)]
@@ -78,7 +78,7 @@ mod tests {
 
     fn added(line: &str) -> PortConfig {
         match Cli::try_parse_from(line.split(' ')).unwrap().command {
-            Command::Port { action: Some(PortAction::Add(arguments)), .. } => wanted(arguments).unwrap(),
+            Command::Port { action: Some(PortAction::Add(arguments)), .. } => wanted(&arguments).unwrap(),
             other => panic!("{other:?}"),
         }
     }

@@ -165,11 +165,11 @@ fn wait_for_addresses(namespace: &str) -> Result<()> {
 
 /// The agents of two places at once, the client of the one and the server of the other; of one place, both
 /// of its own.
-pub(super) fn agents<'a>(
-    cluster: &'a mut Cluster,
+pub(super) fn agents(
+    cluster: &mut Cluster,
     from: (usize, Option<usize>),
     to: (usize, Option<usize>),
-) -> Result<(&'a mut Agent, &'a mut Agent)> {
+) -> Result<(&mut Agent, &mut Agent)> {
     let (mut client, mut server) = (None, None);
     for (number, node) in cluster.nodes.iter_mut().enumerate() {
         let pods = node.pods.iter_mut().enumerate().map(|(index, pod)| (Some(index), pod));

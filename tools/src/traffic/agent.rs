@@ -23,7 +23,7 @@ pub(crate) fn run(input: impl BufRead, mut output: impl Write) -> Result<()> {
     let mut services = BTreeMap::new();
     for line in input.lines() {
         let request = serde_json::from_str(&line?).context("not a request to an agent")?;
-        let reply = answer(request, &mut services)
+        let reply = answer(&request, &mut services)
             .unwrap_or_else(|error| Reply::Failed { message: format!("{error:#}") });
         serde_json::to_writer(&mut output, &reply)?;
         output.write_all(b"\n")?;
@@ -32,8 +32,8 @@ pub(crate) fn run(input: impl BufRead, mut output: impl Write) -> Result<()> {
     Ok(())
 }
 
-fn answer(request: Request, services: &mut BTreeMap<u16, Running>) -> Result<Reply> {
-    match request {
+fn answer(request: &Request, services: &mut BTreeMap<u16, Running>) -> Result<Reply> {
+    match *request {
         Request::Serve { service, address } => {
             let (port, running) = serve(service, address)?;
             services.insert(port, running);
