@@ -85,6 +85,8 @@ struct Parcel {
 struct Wire {
     frames: VecDeque<Parcel>,
     free: Vec<Vec<u8>>,
+    /// Who waits for a frame; only they need to be told of one, which is a system call.
+    readers_waiting: usize,
 }
 
 impl Wire {
@@ -201,11 +203,14 @@ impl PortQueue for MemoryQueue {
         wire.frames.extend(self.staged.drain(..));
         self.spare.append(&mut wire.free);
         self.shared.waiting_at_end.store(wire.frames.len(), Ordering::Relaxed);
-        self.shared.sent.notify_all();
+        if wire.readers_waiting > 0 {
+            self.shared.sent.notify_all();
+        }
     }
 
     fn is_ready(&self) -> bool {
-        self.shared.to_worker[self.index].waiting.load(Ordering::Relaxed) > 0
+        // A device that has failed has to be looked at, too.
+        self.shared.to_worker[self.index].waiting.load(Ordering::Relaxed) > 0 || self.shared.fault().is_some()
     }
 
     fn attached(&mut self, waker: Waker) {
@@ -287,7 +292,9 @@ impl MemoryEnd {
                 return Some((parcel.bytes, parcel.offload));
             }
             let left = deadline.checked_duration_since(Instant::now())?;
+            wire.readers_waiting += 1;
             wire = self.shared.sent.wait_timeout(wire, left).unwrap_or_else(PoisonError::into_inner).0;
+            wire.readers_waiting -= 1;
         }
     }
 

@@ -35,7 +35,12 @@ pub(crate) struct EpollEngine {
     poll: Poll,
     events: Events,
     taps: Vec<Option<Tap>>,
+    /// How many TAPs there are.
+    open: usize,
     ready: VecDeque<PortId>,
+    /// The waker or a watched descriptor was heard since the last receive. Events come once, and whoever
+    /// collects this one may not be about to ask the queues.
+    others: bool,
     /// The events were collected since the last receive.
     collected: bool,
     /// Keeps the eventfd open as long as it is registered.
@@ -50,7 +55,9 @@ impl EpollEngine {
             poll,
             events: Events::with_capacity(EVENTS_MAX),
             taps: Vec::new(),
+            open: 0,
             ready: VecDeque::new(),
+            others: false,
             collected: false,
             _waker: waker.clone(),
         })
@@ -64,6 +71,7 @@ impl EpollEngine {
         }
         for event in &self.events {
             let Token(index) = event.token();
+            self.others |= index >= WATCHED.0;
             if let Some(Some(tap)) = self.taps.get_mut(index)
                 && !tap.ready
                 && let Some(port) = u16::try_from(index).ok().and_then(PortId::new)
@@ -125,11 +133,13 @@ impl Engine for EpollEngine {
         self.poll.registry().register(&mut SourceFd(&fd), Token(index), Interest::READABLE)?;
         self.ready.reserve(self.taps.len());
         self.taps[index] = Some(Tap { queue, ready: false, fault: None });
+        self.open += 1;
         Ok(())
     }
 
     fn detach(&mut self, port: PortId, _pool: &mut BufferPool) -> bool {
         let Some(tap) = self.taps.get_mut(port.index()).and_then(Option::take) else { return false };
+        self.open -= 1;
         self.ready.retain(|&ready| ready != port);
         // An error means that it was not registered; closing the descriptor has the same effect.
         let _ = self.poll.registry().deregister(&mut SourceFd(&tap.queue.as_fd().as_raw_fd()));
@@ -156,8 +166,10 @@ impl Engine for EpollEngine {
     }
 
     fn receive(&mut self, intake: &mut Intake<'_>, faults: &mut Vec<(PortId, PortFault)>) {
+        // All other queues are asked in the same round.
+        self.others = false;
         // Asked once a burst even while ports are ready, so that new ones queue up behind them.
-        if !self.collected && self.collect(Some(Duration::ZERO)).is_err() {
+        if self.open > 0 && !self.collected && self.collect(Some(Duration::ZERO)).is_err() {
             return;
         }
         self.collected = false;
@@ -211,15 +223,15 @@ impl Engine for EpollEngine {
     }
 
     fn poll_ready(&mut self) -> bool {
-        if self.ready.is_empty() && !self.collected {
+        if self.ready.is_empty() && !self.others && !self.collected {
             // Nothing but the kernel knows. A failure shows again, and is reported, in `wait`.
             let _ = self.collect(Some(Duration::ZERO));
             self.collected = !self.ready.is_empty();
         }
-        !self.ready.is_empty()
+        !self.ready.is_empty() || self.others
     }
 
     fn wait(&mut self, timeout: Option<Duration>) -> io::Result<()> {
-        if self.ready.is_empty() { self.collect(timeout) } else { Ok(()) }
+        if self.ready.is_empty() && !self.others { self.collect(timeout) } else { Ok(()) }
     }
 }
