@@ -173,17 +173,19 @@ impl Daemon {
         kib * 1024
     }
 
-    /// Processor time used so far, of all threads, in user and kernel mode.
+    /// Processor time that its threads have used so far.
     ///
     /// # Panics
     /// If the daemon is gone.
     #[must_use]
     pub fn cpu_time(&self) -> Duration {
-        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.pid())).expect("the daemon runs");
-        // proc_pid_stat(5): fields 14 and 15, counted after the parenthesized name, in clock ticks.
-        let (_, fields) = stat.rsplit_once(')').expect("the name is in parentheses");
-        let ticks: u64 = fields.split_whitespace().skip(11).take(2).map(|f| f.parse().unwrap_or(0)).sum();
-        Duration::from_millis(ticks * 1000 / rustix::param::clock_ticks_per_second())
+        let tasks = std::fs::read_dir(format!("/proc/{}/task", self.pid())).expect("the daemon runs");
+        let used_ns = tasks.flatten().map(|task| {
+            // Nanoseconds, where the ticks of /proc/<pid>/stat are too coarse for an idle process.
+            let schedule = std::fs::read_to_string(task.path().join("schedstat")).unwrap_or_default();
+            schedule.split(' ').next().and_then(|field| field.parse::<u64>().ok()).unwrap_or(0)
+        });
+        Duration::from_nanos(used_ns.sum())
     }
 }
 

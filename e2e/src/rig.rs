@@ -96,6 +96,10 @@ impl Pod {
         let last = u8::try_from(index + 10).expect("the addresses of a /24 suffice");
         let port = format!("p{index}");
         let namespace = if quiet { Namespace::new_quiet(&port) } else { Namespace::new(&port) };
+        if !quiet {
+            // Nobody here offers routes, and the asking goes on for an hour: flooded a hundredfold it is no idle node.
+            namespace.sysctl("net/ipv6/conf/default/router_solicitations", "0");
+        }
         Self {
             port,
             namespace,
