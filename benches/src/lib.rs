@@ -17,7 +17,7 @@ use switch::{Fdb, FdbLimits};
 pub const SHORTEST_PAYLOAD: usize = 18;
 
 /// The time at which all stations were heard and all frames are sent, in ms.
-const NOW_MS: u64 = 1_000;
+pub const NOW_MS: u64 = 1_000;
 
 /// Buffers of a worker.
 const BUFFERS: usize = 256;
@@ -80,11 +80,7 @@ impl Track {
     /// If there are fewer than two lanes or the system refuses an epoll set.
     #[must_use]
     pub fn new(macs: u64, lanes: &[Lane]) -> Self {
-        let macs_max = usize::try_from(macs).expect("a count of MACs").next_power_of_two();
-        let fdb = Arc::new(Fdb::new(FdbLimits { macs_max, macs_per_port_max: 0, aging_ms: 300_000 }, 0x5eed));
-        for number in 0..macs {
-            fdb.learn(station(number), port(usize::from(number % 2 == 1)), NOW_MS);
-        }
+        let fdb = Arc::new(fdb(macs));
         let workers = lanes.iter().map(|lane| lane.worker + 1).max().expect("a lane");
         let entries = lanes.iter().enumerate().map(|(index, lane)| PortEntry {
             id: port(index),
@@ -107,7 +103,7 @@ impl Track {
             simulation.attach(lane.worker, port(index), queue).expect("a free port");
             ends.push(end);
         }
-        let (template, offload) = (datagram(&[0; SHORTEST_PAYLOAD]), Offload::NONE);
+        let (template, offload) = (shortest_frame(), Offload::NONE);
         Self { simulation, ends, macs, random: Random(42), template, offload }
     }
 
@@ -178,7 +174,26 @@ impl Track {
     }
 }
 
-fn port(index: usize) -> PortId {
+/// A forwarding database with `macs` stations, of which number n is behind port n modulo 2.
+///
+/// # Panics
+/// If there are more than fit a `usize`.
+#[must_use]
+pub fn fdb(macs: u64) -> Fdb {
+    let macs_max = usize::try_from(macs).expect("a count of MACs").next_power_of_two();
+    let fdb = Fdb::new(FdbLimits { macs_max, macs_per_port_max: 0, aging_ms: 300_000 }, 0x5eed);
+    for number in 0..macs {
+        fdb.learn(station(number), port(usize::from(number % 2 == 1)), NOW_MS);
+    }
+    fdb
+}
+
+/// The port with this number.
+///
+/// # Panics
+/// If there is none.
+#[must_use]
+pub fn port(index: usize) -> PortId {
     u16::try_from(index).ok().and_then(PortId::new).expect("a small number")
 }
 
@@ -191,7 +206,11 @@ fn tuple(protocol: u8) -> FiveTuple {
     FiveTuple { source, destination, protocol, source_port: 4000, destination_port: 5000 }
 }
 
-/// A finished UDP datagram.
-fn datagram(payload: &[u8]) -> Vec<u8> {
-    build::frame(link(), &tuple(UDP), payload).expect("a short payload")
+/// A finished UDP datagram in a frame of 60 bytes.
+///
+/// # Panics
+/// Never.
+#[must_use]
+pub fn shortest_frame() -> Vec<u8> {
+    build::frame(link(), &tuple(UDP), &[0; SHORTEST_PAYLOAD]).expect("a short payload")
 }

@@ -122,7 +122,7 @@ fn play(rig: &mut Rig, events: Vec<Event>) -> u64 {
             Event::Send { port, queue, frame, offload } => {
                 sent += u64::from(rig.ends[port].send_on(queue, &frame, offload).is_ok());
             }
-            Event::Step { worker } => drop(rig.simulation.step(worker, rig.now_ms)),
+            Event::Step { worker } => _ = rig.simulation.step(worker, rig.now_ms),
             Event::SetUp { port, up } => rig.change(port, |entry| entry.up = up),
             Event::Wait { ms } => rig.now_ms += ms,
             Event::Read { port } => drop(rig.received(port)),

@@ -2,10 +2,12 @@
 #![cfg(not(loom))]
 
 mod accounting;
+mod allocations;
 mod bridging;
 mod captures;
 mod cluster;
 mod coalescing;
+mod counting;
 mod drops;
 mod faults;
 mod frames;

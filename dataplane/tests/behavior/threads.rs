@@ -43,7 +43,7 @@ impl Running {
         let notified = Arc::new(AtomicU64::new(0));
         let notify = Arc::clone(&notified);
         let snapshot = Snapshot::new(Arc::clone(&fdb), entries.clone(), Vec::new());
-        let notify = move || drop(notify.fetch_add(1, Ordering::Relaxed));
+        let notify = move || _ = notify.fetch_add(1, Ordering::Relaxed);
         let dataplane = Dataplane::start(config, snapshot, notify).unwrap();
         let mut ends = Vec::new();
         for (index, plan) in plans.iter().enumerate() {
@@ -303,7 +303,7 @@ fn a_worker_that_panics_is_reported_and_the_others_go_on() {
 fn a_worker_that_hangs_is_found_by_the_watchdog_and_the_others_go_on() {
     let running = Running::two_workers(&[Plan::owned_by(1), Plan::owned_by(1)]);
     let (release, released) = std::sync::mpsc::channel::<()>();
-    let hanging = boxed(Broken(move || drop(released.recv_timeout(PATIENCE))));
+    let hanging = boxed(Broken(move || _ = released.recv_timeout(PATIENCE)));
     running.dataplane.attach(port(5), vec![hanging], 0).unwrap();
     let mut watchdog = Watchdog::new(2);
     let start = Instant::now();
@@ -328,7 +328,7 @@ fn a_worker_that_hangs_is_found_by_the_watchdog_and_the_others_go_on() {
 fn a_hanging_worker_does_not_keep_the_rest_from_ending() {
     let Running { dataplane, .. } = Running::two_workers(&[Plan::owned_by(1)]);
     let (release, released) = std::sync::mpsc::channel::<()>();
-    let hanging = boxed(Broken(move || drop(released.recv_timeout(PATIENCE))));
+    let hanging = boxed(Broken(move || _ = released.recv_timeout(PATIENCE)));
     dataplane.attach(port(5), vec![hanging], 0).unwrap();
     let start = Instant::now();
     drop(dataplane);
