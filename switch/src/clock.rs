@@ -64,7 +64,8 @@ impl AgingClock {
 
     pub(crate) fn at(self, now_ms: u64) -> Now {
         let stamp = (now_ms / self.unit_ms.max(1)).to_le_bytes()[0];
-        Now { stamp, lifetime_units: self.lifetime_units }
+        let expired_from = self.lifetime_units.saturating_add(1);
+        Now { stamp, expired_from, expired_units: FUTURE_UNITS.saturating_sub(expired_from) }
     }
 
     /// True if an entry last seen at `seen_ms` is gone at `now_ms`: what the fast table computes from one
@@ -87,7 +88,7 @@ pub(crate) struct Sweep {
 impl Sweep {
     pub(crate) fn takes(self, stamp: u8) -> bool {
         let idle_units = u64::from(self.reference.idle_units(stamp)) + self.late_units;
-        idle_units > u64::from(self.reference.lifetime_units)
+        idle_units >= u64::from(self.reference.expired_from)
     }
 }
 
@@ -96,13 +97,16 @@ impl Sweep {
 pub(crate) struct Now {
     /// The byte that an entry seen now is stamped with.
     pub(crate) stamp: u8,
-    lifetime_units: u8,
+    /// The least idle time that is too long, in units.
+    expired_from: u8,
+    /// How many values from there on mean that.
+    expired_units: u8,
 }
 
 impl Now {
     /// False if the aging time is zero: the bridge is a hub then, as the kernel's is.
     pub(crate) const fn learns(self) -> bool {
-        self.lifetime_units != 0
+        self.expired_from > 1
     }
 
     pub(crate) const fn idle_units(self, stamp: u8) -> u8 {
@@ -110,8 +114,9 @@ impl Now {
         if units >= FUTURE_UNITS { 0 } else { units }
     }
 
+    #[inline]
     pub(crate) const fn is_expired(self, stamp: u8) -> bool {
-        self.idle_units(stamp) > self.lifetime_units
+        self.stamp.wrapping_sub(stamp).wrapping_sub(self.expired_from) < self.expired_units
     }
 }
 

@@ -30,7 +30,7 @@ mod tests;
 use crate::clock::{AgingClock, Now};
 use crate::counts::Counts;
 use crate::sync::{AtomicU64, AtomicUsize, Ordering};
-use crate::table::Table;
+use crate::table::{Place, Storage, Table};
 use crate::word::{Key, Word};
 pub use control::{EntryKind, FdbEntry, FdbError, FdbStatistics};
 pub use learn::Learned;
@@ -52,7 +52,7 @@ pub struct FdbLimits {
 /// works.
 #[derive(Debug)]
 pub struct Fdb {
-    pub(crate) table: Table,
+    storage: Storage,
     counts: Counts,
     events: Events,
     macs_max: AtomicUsize,
@@ -78,7 +78,7 @@ impl Fdb {
     pub fn new(limits: FdbLimits, seed: u64) -> Self {
         let slots_min = if cfg!(loom) { 0 } else { limits.macs_max.saturating_mul(2).max(512) };
         Self {
-            table: Table::new(slots_min, seed),
+            storage: Storage::new(slots_min, seed),
             counts: Counts::new(),
             events: Events {
                 moved: AtomicU64::new(0),
@@ -99,14 +99,35 @@ impl Fdb {
         if key.is_zero() {
             return None;
         }
-        let slot = self.table.find(self.table.locate(key)).filter(|slot| slot.is_live(now))?;
-        slot.word.port()
+        let table = self.table();
+        self.find_port(table, table.locate(key), now)
+    }
+
+    /// The port of a MAC that is not zero, if its entry is live.
+    #[inline]
+    pub(crate) fn find_port(&self, table: Table<'_>, place: Place, now: Now) -> Option<PortId> {
+        let first = table.first(place)?;
+        match first.find(place.key) {
+            Some(word) => first.live_port(word, now),
+            None => self.find_port_in_second(place, now),
+        }
+    }
+
+    #[inline(never)]
+    fn find_port_in_second(&self, place: Place, now: Now) -> Option<PortId> {
+        let second = self.table().second(place)?;
+        second.live_port(second.find(place.key)?, now)
     }
 
     /// Relaxed: the clock's parameters are one word, and publish nothing else.
     #[inline]
     fn clock(&self) -> AgingClock {
         AgingClock::from_bits(self.clock.load(Ordering::Relaxed))
+    }
+
+    #[inline]
+    pub(crate) fn table(&self) -> Table<'_> {
+        self.storage.table()
     }
 
     /// Reads the clock, and sweeps first where stamps could no longer be trusted.

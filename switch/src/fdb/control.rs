@@ -83,9 +83,9 @@ impl Fdb {
         if mac.is_group() || mac.is_zero() {
             return Err(FdbError::NotAStation(mac));
         }
-        let place = self.table.locate(Key::new(mac));
+        let place = self.table().locate(Key::new(mac));
         for _ in 0..ATTEMPTS {
-            let slot = match self.table.find(place) {
+            let slot = match self.table().find(place) {
                 Some(slot) if slot.word.is_static() && slot.word.is_on(port) => return Ok(()),
                 Some(Slot { word, .. }) if word.is_static() => {
                     return word
@@ -95,7 +95,7 @@ impl Fdb {
                 Some(slot) => slot,
                 None => self.slot_for_static(place).ok_or(FdbError::Full(mac))?,
             };
-            if !Self::replace(slot.cell, slot.word, Word::fixed(place.key, port)) {
+            if !Self::replace(slot.cell, slot.word, Word::fixed(place.key, slot.index, port)) {
                 continue;
             }
             self.counts.add_static();
@@ -111,7 +111,7 @@ impl Fdb {
 
     /// An empty slot, or else the learned entry of the port that has most.
     fn slot_for_static(&self, place: Place) -> Option<Slot<'_>> {
-        let slots = self.table.candidates(place).flat_map(Bucket::slots);
+        let slots = self.table().candidates(place).flat_map(Bucket::slots);
         slots.filter(|slot| !slot.word.is_static()).max_by_key(|slot| {
             let held = slot.word.port().map_or(0, |port| self.counts.learned_by(port));
             (slot.word.is_empty(), held)
@@ -123,9 +123,9 @@ impl Fdb {
         if mac.is_zero() {
             return false;
         }
-        let place = self.table.locate(Key::new(mac));
+        let place = self.table().locate(Key::new(mac));
         let mut removed = false;
-        for slot in self.table.candidates(place).flat_map(Bucket::slots) {
+        for slot in self.table().candidates(place).flat_map(Bucket::slots) {
             if slot.word.is_of(place.key) {
                 removed |= self.clear(slot.cell, slot.word);
             }
@@ -159,8 +159,11 @@ impl Fdb {
     }
 
     fn clear_where(&self, is_due: impl Fn(&Slot<'_>) -> bool) -> usize {
-        let due =
-            self.table.buckets().flat_map(Bucket::slots).filter(|slot| !slot.word.is_empty() && is_due(slot));
+        let due = self
+            .table()
+            .buckets()
+            .flat_map(Bucket::slots)
+            .filter(|slot| !slot.word.is_empty() && is_due(slot));
         due.filter(|slot| self.clear(slot.cell, slot.word)).count()
     }
 
@@ -194,7 +197,7 @@ impl Fdb {
     pub fn entries(&self, now_ms: u64) -> Vec<FdbEntry> {
         let now = self.now(now_ms);
         let unit_ms = self.clock().unit_ms();
-        let slots = self.table.buckets().flat_map(Bucket::slots);
+        let slots = self.table().buckets().flat_map(Bucket::slots);
         let live = slots.filter(|slot| !slot.word.is_empty() && slot.is_live(now));
         let mut entries: Vec<FdbEntry> = live
             .filter_map(|slot| {
@@ -219,7 +222,7 @@ impl Fdb {
     /// # Errors
     /// [`FdbError::SizeFixed`] if the table is too small for `limits.macs_max`; nothing is changed then.
     pub fn set_limits(&self, limits: FdbLimits, now_ms: u64) -> Result<(), FdbError> {
-        let macs_max = self.table.slots_count() / 2;
+        let macs_max = self.table().slots_count() / 2;
         if limits.macs_max > macs_max {
             return Err(FdbError::SizeFixed { macs_max });
         }
@@ -235,7 +238,7 @@ impl Fdb {
         self.swept_ms.fetch_max(now_ms, Ordering::Release);
         self.clock.store(clock.to_bits(), Ordering::Relaxed);
         let now = clock.at(now_ms);
-        for slot in self.table.buckets().flat_map(Bucket::slots) {
+        for slot in self.table().buckets().flat_map(Bucket::slots) {
             slot.stamp.store(now.stamp, Ordering::Relaxed);
         }
         Ok(())

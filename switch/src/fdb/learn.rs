@@ -3,7 +3,7 @@
 use super::Fdb;
 use crate::clock::Now;
 use crate::sync::{AtomicU8, Ordering, fence};
-use crate::table::{Bucket, Place, Slot};
+use crate::table::{Bucket, Place, Slot, Table};
 use crate::word::{Key, Word};
 use packet::{MacAddress, PortId};
 
@@ -38,27 +38,37 @@ impl Fdb {
     pub fn learn(&self, mac: MacAddress, port: PortId, now_ms: u64) -> Learned {
         let now = self.now(now_ms);
         let key = Key::new(mac);
-        if key.is_group() || key.is_zero() {
+        if !key.is_station() {
             return Learned::Refused;
         }
-        self.learn_at(self.table.locate(key), port, now)
+        let table = self.table();
+        self.learn_at(table, table.locate(key), port, now)
     }
 
-    /// The quick way for a MAC that is known here; all else is done apart.
+    /// Notes that a frame came from a station.
+    pub(crate) fn learn_at(&self, table: Table<'_>, place: Place, port: PortId, now: Now) -> Learned {
+        self.learn_known(table, place, port, now).unwrap_or_else(|| self.learn_slowly(place, port, now))
+    }
+
+    /// The quick way for a MAC that has a learned entry on this port; `None` for any other.
     #[inline]
-    pub(crate) fn learn_at(&self, place: Place, port: PortId, now: Now) -> Learned {
-        let entry = Word::learned(place.key, port);
-        if let Some(stamp) = self.table.first(place).and_then(|bucket| bucket.stamp_of(entry)) {
-            Self::refresh(stamp, now)
-        } else {
-            self.learn_slowly(place, port, now)
-        }
+    pub(crate) fn learn_known(
+        &self,
+        table: Table<'_>,
+        place: Place,
+        port: PortId,
+        now: Now,
+    ) -> Option<Learned> {
+        let bucket = table.first(place)?;
+        let word = bucket.find(place.key).filter(|word| word.is_learned_on(port))?;
+        Some(Self::refresh(bucket.stamp(word), now))
     }
 
+    /// The way for all others.
     #[inline(never)]
-    fn learn_slowly(&self, place: Place, port: PortId, now: Now) -> Learned {
+    pub(crate) fn learn_slowly(&self, place: Place, port: PortId, now: Now) -> Learned {
         for _ in 0..ATTEMPTS {
-            let outcome = match self.table.find(place) {
+            let outcome = match self.table().find(place) {
                 Some(slot) if slot.word.is_static() && slot.word.is_on(port) => Some(Learned::Known),
                 Some(slot) if slot.word.is_static() => Some(Learned::Protected),
                 Some(slot) if slot.word.is_on(port) => Some(Self::refresh(slot.stamp, now)),
@@ -94,7 +104,7 @@ impl Fdb {
         let expired = !slot.is_live(now);
         // Before the word, which releases it: whoever sees the new port sees a fresh stamp.
         slot.stamp.store(now.stamp, Ordering::Relaxed);
-        if !Self::replace(slot.cell, slot.word, Word::learned(place.key, port)) {
+        if !Self::replace(slot.cell, slot.word, Word::learned(place.key, slot.index, port)) {
             self.counts.give_back_on_port(Some(port));
             return None;
         }
@@ -127,14 +137,14 @@ impl Fdb {
         if !self.counts.take_in_table(self.macs_max.load(Ordering::Relaxed)) {
             return if self.evict(place, port, REACH, now) { None } else { Some(Learned::Refused) };
         }
-        let empty = self.table.slot_for_new(place);
+        let empty = self.table().slot_for_new(place);
         let Some(slot) = empty else {
             self.counts.give_back_in_table();
             return if self.evict(place, port, 0, now) { None } else { Some(Learned::Refused) };
         };
         // Before the word, which releases it.
         slot.stamp.store(now.stamp, Ordering::Relaxed);
-        if Self::replace(slot.cell, Word::EMPTY, Word::learned(place.key, port)) {
+        if Self::replace(slot.cell, Word::EMPTY, Word::learned(place.key, slot.index, port)) {
             Some(Learned::New)
         } else {
             self.counts.give_back_in_table();
@@ -158,7 +168,7 @@ impl Fdb {
         for _ in 0..ATTEMPTS {
             let mut keep: Option<Slot<'_>> = None;
             let mut again = false;
-            for slot in self.table.candidates(place).flat_map(Bucket::slots) {
+            for slot in self.table().candidates(place).flat_map(Bucket::slots) {
                 if slot.word.is_empty() || !slot.word.is_of(place.key) {
                     continue;
                 }
@@ -188,7 +198,7 @@ impl Fdb {
     fn evict(&self, place: Place, newcomer: PortId, reach: usize, now: Now) -> bool {
         let would_have = self.counts.learned_by(newcomer);
         let mut victim: Option<(Slot<'_>, (u32, u8))> = None;
-        let buckets = self.table.candidates(place).chain(self.table.neighbors(place, reach));
+        let buckets = self.table().candidates(place).chain(self.table().neighbors(place, reach));
         for slot in buckets.flat_map(Bucket::slots).filter(|slot| slot.word.is_learned()) {
             let Some(port) = slot.word.port() else { continue };
             let stamp = slot.stamp.load(Ordering::Relaxed);
