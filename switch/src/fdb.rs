@@ -48,8 +48,8 @@ pub struct FdbLimits {
     pub aging_ms: u64,
 }
 
-/// The forwarding database, shared by all workers and the control side. See the [module](self) for how it
-/// works.
+/// The forwarding database, shared by all workers and the control side; how it works
+/// stands at the top of its source file.
 #[derive(Debug)]
 pub struct Fdb {
     storage: Storage,
