@@ -156,9 +156,10 @@ impl UdpRun {
     /// The pseudo-header's sum is the leader's but for the length: what the run makes of it is what it was.
     fn same_sum(&self, follower: &[u8], payload_bytes: usize) -> bool {
         let at = self.transport + usize::from(UDP_CHECKSUM);
-        let (Some(&own), Some(&sum)) =
-            (self.headers.get(at..).and_then(<[u8]>::first_chunk), follower.get(at..).and_then(<[u8]>::first_chunk))
-        else {
+        let (Some(&own), Some(&sum)) = (
+            self.headers.get(at..).and_then(<[u8]>::first_chunk),
+            follower.get(at..).and_then(<[u8]>::first_chunk),
+        ) else {
             return false;
         };
         if payload_bytes == self.datagram_bytes {
