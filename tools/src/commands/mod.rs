@@ -31,7 +31,7 @@ pub(crate) fn execute(cli: Cli) -> Result<ExitCode> {
         Command::Bench { subject: BenchSubject::Pods(arguments) } => bench::pods(&arguments, output)?,
         Command::Completions { shell } => generate::completions(shell)?,
         Command::Man { directory } => generate::man_pages(&directory)?,
-        Command::BenchAgent => traffic::agent::run(std::io::stdin().lock(), std::io::stdout().lock())?,
+        Command::BenchAgent => traffic::agent::run_in_own_namespace()?,
         Command::NetnsExec { parent, program, namespace, arguments } => {
             host::enter_and_execute(&namespace, parent, program.as_deref(), &arguments)?;
         }
