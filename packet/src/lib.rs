@@ -4,7 +4,7 @@
 //! to a verdict ([`DropReason`], [`Layout`] with a malformed layer), never to a panic.
 //!
 //! - [`Frame`], [`Burst`], [`Buffer`], [`BufferPool`]: how frames travel through a worker.
-//! - [`parse`], [`Layout`], [`FiveTuple`]: where the headers lie, and which flow the frame belongs to.
+//! - [`parse()`], [`Layout`], [`FiveTuple`]: where the headers lie, and which flow the frame belongs to.
 //! - [`ethernet`], [`arp`], [`ipv4`], [`ipv6`], [`icmp`], [`icmpv6`], [`tcp`], [`udp`], [`sctp`], [`dhcp`]:
 //!   checked views of one header each.
 //! - [`edit`], [`checksum`], [`segment`], [`build`]: changing, finishing, cutting and making frames.

@@ -126,7 +126,8 @@ fn a_run_never_outgrows_an_ip_packet() {
 
 #[test]
 fn what_is_not_plainly_of_one_flow_is_not_joined() {
-    let edits: [(&str, Family, fn(&mut Vec<u8>)); 9] = [
+    type Edit = fn(&mut Vec<u8>);
+    let edits: [(&str, Family, Edit); 9] = [
         ("another TOS", Family::V4, |frame| frame[IPV4 + 1] = 1),
         ("another TTL", Family::V4, |frame| frame[IPV4 + 8] = 63),
         ("no DF", Family::V4, |frame| frame[IPV4 + 6] = 0),

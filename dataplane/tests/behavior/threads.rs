@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
+use dataplane::counters::WorkerCounters;
 use dataplane::{CommandError, Dataplane, DataplaneConfig, Event, PortEntry, Snapshot, Watchdog};
 use packet::{DropReason, Frame, Offload, PortId};
 use port::memory::{Link, MemoryEnd};
@@ -79,7 +80,7 @@ impl Running {
         self.dataplane.publish(Snapshot::new(Arc::clone(&self.fdb), entries, Vec::new()))
     }
 
-    fn sum(&self, count: fn(&dataplane::counters::WorkerCounters) -> u64) -> u64 {
+    fn sum(&self, count: fn(&WorkerCounters) -> u64) -> u64 {
         self.dataplane.counters().map(count).sum()
     }
 
@@ -158,7 +159,7 @@ fn whoever_waits_for_a_generation_knows_that_the_older_one_is_no_longer_used() {
             running.assert_arrives(1, &udp(0, 1, &[round]));
         } else {
             let drops = u64::from(round / 2) + 1;
-            wait_until(|| running.sum(|counters| counters.dropped_total()) == drops);
+            wait_until(|| running.sum(WorkerCounters::dropped_total) == drops);
         }
     }
     assert_eq!(running.sum(|counters| counters.dropped[DropReason::IngressDown.index()].get()), 10);
@@ -174,8 +175,9 @@ fn a_port_comes_and_goes_while_others_talk() {
             scope.spawn(move || {
                 let mut sent = 0_u64;
                 while !done.load(Ordering::Relaxed) {
-                    let queue = usize::from(sent % 2 == 0);
-                    let frame = if sent % 16 == 0 { broadcast(from, b"") } else { udp(from, to, b"") };
+                    let queue = usize::from(sent.is_multiple_of(2));
+                    let frame =
+                        if sent.is_multiple_of(16) { broadcast(from, b"") } else { udp(from, to, b"") };
                     sent += u64::from(running.ends[from].send_on(queue, &frame, Offload::NONE).is_ok());
                     running.ends[from].receive_with(|_, _| ());
                 }
