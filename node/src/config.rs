@@ -3,7 +3,7 @@
 //! Reading has three steps. `toml` and `serde` turn the text into [`Config`], where every key is optional,
 //! unknown keys are errors, and values have their final types (addresses, networks, MACs). [`validate`] then
 //! looks for what no single value can show: names and addresses used twice, addresses outside the node's
-//! networks, CPUs that do not exist. Both report a key path such as `port[1].mac`, and [`keys`] finds the
+//! networks, CPUs that do not exist. Both report a key path such as `port[1].mac`, and `keys` finds the
 //! line for it. What a valid file asks for but this version cannot do is a third matter, looked at by the
 //! daemon only ([`Config::unavailable`]): such a file passes `check-config` of the version that it is for.
 

@@ -58,7 +58,7 @@ fn failed(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> StateE
     move |source| StateError::Io { action, path, source }
 }
 
-/// What the API added. Unknown keys are damage: a later version writes another [`VERSION`].
+/// What the API added. Unknown keys are damage: a later version writes another `VERSION`.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Saved {
