@@ -152,7 +152,7 @@ is_root || echo "Not root: the tests that make network namespaces will be skippe
 
 check "formatting" cargo fmt --all --check
 check "lints" cargo clippy --quiet --workspace --all-targets -- -D warnings
-RUSTDOCFLAGS="-D warnings" check "documentation" cargo doc --quiet --workspace --no-deps --document-private-items
+RUSTDOCFLAGS="-D warnings -A rustdoc::private_intra_doc_links" check "documentation" cargo doc --quiet --workspace --no-deps --document-private-items
 suite "tests" cargo test --workspace --no-fail-fast
 loom_tests
 if [ -f fuzz/Cargo.toml ]; then
