@@ -2,7 +2,7 @@
 //!
 //! - [`cli`]: everything that can be typed; [`commands`]: what it does, as a client of the control API;
 //!   [`render`] and [`capture`]: what the daemon says, in words; [`output`]: how it is printed.
-//! - [`lab`]: a cluster in network namespaces; [`bench`]: flyover against the kernel's bridge.
+//! - [`lab`]: a cluster in network namespaces; [`mod@bench`]: flyover against the kernel's bridge.
 //! - [`traffic`]: the programs that both send and receive with; [`host`]: namespaces, child processes, CPU
 //!   time, and the way out on Ctrl-C.
 #![forbid(unsafe_code)]
