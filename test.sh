@@ -140,10 +140,9 @@ loom_tests() {
     done
 }
 
-# Instruction counts do not depend on how busy the machine is. Without valgrind, or with another compiler than the
-# counts were recorded with, they are reported as skipped.
+# Instruction counts do not depend on how busy the machine is.
 instruction_counts() {
-    suite "instruction counts" cargo bench --quiet -p benches --bench instructions
+    suite "instruction counts" cargo bench -p benches --bench instructions
 }
 
 find_rust
