@@ -3,11 +3,13 @@
 //!
 //! `cargo bench -p benches --bench forward`
 
+use std::hint::black_box;
 use std::time::{Duration, Instant};
 
-use benches::{Lane, Track};
+use benches::{Lane, NOW_MS, Random, Track, fdb, port, shortest_frame, station};
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use packet::{BURST_FRAMES, Offloads};
+use switch::Addresses;
 
 /// The time of `frames` frames if every burst took as long as the one in the middle: bursts in which the
 /// thread lost its CPU do not count.
@@ -82,5 +84,37 @@ fn handoff(c: &mut Criterion) {
     group.finish();
 }
 
-criterion_group!(benches, forward, handoff);
+/// The part of a frame's way that does not depend on ports: parse, learn, look up, decide.
+fn decide(c: &mut Criterion) {
+    for (name, macs) in [("64_bytes_10_000_macs", 10_000), ("64_bytes_1_000_000_macs", 1_000_000)] {
+        let (fdb, mut random) = (fdb(macs), Random(42));
+        let mut frames = vec![shortest_frame(); BURST_FRAMES];
+        let mut addresses = Vec::with_capacity(BURST_FRAMES);
+        let mut verdicts = Vec::with_capacity(BURST_FRAMES);
+        let mut group = c.benchmark_group("decide");
+        group.throughput(Throughput::Elements(1));
+        group.bench_function(name, |b| {
+            b.iter_custom(|wanted| {
+                typical(wanted, BURST_FRAMES, || {
+                    for frame in &mut frames {
+                        frame[..6].copy_from_slice(&station(random.below(macs / 2) * 2 + 1).0);
+                        frame[6..12].copy_from_slice(&station(random.below(macs / 2) * 2).0);
+                    }
+                    let start = Instant::now();
+                    addresses.clear();
+                    for frame in &frames {
+                        let _ = black_box(packet::parse(black_box(frame)));
+                        addresses.extend(Addresses::read(frame, port(0)));
+                    }
+                    fdb.forward_burst(&addresses, NOW_MS, &mut verdicts);
+                    black_box(&verdicts);
+                    start.elapsed()
+                })
+            });
+        });
+        group.finish();
+    }
+}
+
+criterion_group!(benches, decide, forward, handoff);
 criterion_main!(benches);

@@ -16,6 +16,7 @@ pub struct Counter(AtomicU64);
 impl Counter {
     /// Adds `n`. Only the owner of the counter calls this; a second writer would lose counts (not memory
     /// safety).
+    #[inline]
     pub fn add(&self, n: u64) {
         self.0.store(self.0.load(Relaxed).wrapping_add(n), Relaxed);
     }
@@ -112,6 +113,7 @@ impl PortCounters {
 
     /// The cells of one worker, or `None` if there is no such worker.
     #[must_use]
+    #[inline]
     pub fn of_worker(&self, worker: usize) -> Option<&PortCells> {
         self.workers.get(worker).map(|cells| &**cells)
     }

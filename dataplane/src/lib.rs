@@ -19,6 +19,7 @@ mod handoff;
 mod joined;
 mod mailbox;
 mod pipeline;
+mod rows;
 mod run;
 pub mod simulation;
 pub mod sleep;

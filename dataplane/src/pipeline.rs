@@ -19,6 +19,7 @@ use crate::counters::{PortCells, WorkerCounters};
 use crate::finish::Segments;
 use crate::handoff::{Handed, Outboxes};
 use crate::joined::Joined;
+use crate::rows::{Heard, Said};
 use crate::snapshot::{PortEntry, Snapshot};
 
 /// Sends are collected up to this many (a flood makes one for each port) before they go to the kernel.
@@ -107,17 +108,28 @@ impl Pass<'_> {
     fn receive(&mut self) {
         let scratch = &mut *self.scratch;
         scratch.clear();
+        scratch.fates.resize(self.burst.len(), Fate::default());
+        let mut heard = Heard::default();
         for (index, frame) in (0_u16..).zip(self.burst.frames()) {
             let bytes = frame.bytes();
-            let entry = self.view.snapshot.port(frame.ingress);
-            if let Some(cells) = self.view.cells(entry) {
-                cells.rx_packets.add(1);
-                cells.rx_bytes.add(bytes.len() as u64);
+            if heard.port != Some(frame.ingress) {
+                heard.count(&self.view);
+                let entry = self.view.snapshot.port(frame.ingress);
+                heard = Heard { port: Some(frame.ingress), entry, ..Heard::default() };
             }
-            let parsed = packet::parse(bytes);
-            scratch.layouts.push(parsed.ok());
-            scratch.fates.push(Fate::default());
-            match parsed.and_then(|layout| admit(frame, &layout, entry)) {
+            heard.packets += 1;
+            heard.bytes += bytes.len() as u64;
+            let admitted = match packet::parse(bytes) {
+                Ok(layout) => {
+                    scratch.layouts.push(Some(layout));
+                    admit(frame, &layout, heard.entry)
+                }
+                Err(reason) => {
+                    scratch.layouts.push(None);
+                    Err(reason)
+                }
+            };
+            match admitted {
                 Ok(addresses) => {
                     scratch.undecided.push(index);
                     scratch.addresses.push(addresses);
@@ -125,6 +137,7 @@ impl Pass<'_> {
                 Err(reason) => scratch.fates[usize::from(index)].reason = Some(reason),
             }
         }
+        heard.count(&self.view);
     }
 
     /// Stage 3: all lookups of the burst together, so that their cache misses overlap.
@@ -135,16 +148,23 @@ impl Pass<'_> {
 
     /// Stage 4.
     fn egress(&mut self) {
+        let snapshot = self.view.snapshot;
+        // Frames for one port come in rows.
+        let (mut last, mut entry) = (None, None);
         for position in 0..self.scratch.undecided.len() {
             let (index, verdict) = (self.scratch.undecided[position], self.scratch.verdicts[position]);
             match verdict {
-                Forwarding::Unicast(port) => self.send(index, port, Copies::Only),
+                Forwarding::Unicast(port) => {
+                    if last != Some(port) {
+                        (last, entry) = (Some(port), snapshot.port(port));
+                    }
+                    self.send(index, entry, Copies::Only);
+                }
                 Forwarding::Drop(reason) => self.scratch.fates[usize::from(index)].reason = Some(reason),
                 Forwarding::Flood => {
                     let ingress = self.scratch.addresses[position].ingress;
-                    let snapshot = self.view.snapshot;
                     for &port in snapshot.flood().iter().filter(|&&port| port != ingress) {
-                        self.send(index, port, Copies::OneOfSeveral);
+                        self.send(index, snapshot.port(port), Copies::OneOfSeveral);
                     }
                     let fate = &mut self.scratch.fates[usize::from(index)];
                     if snapshot.flood() == [ingress] || snapshot.flood().is_empty() {
@@ -158,10 +178,9 @@ impl Pass<'_> {
     }
 
     /// One frame to one port: a job, software segments, or a handoff.
-    fn send(&mut self, index: u16, port: PortId, copies: Copies) {
+    fn send(&mut self, index: u16, entry: Option<&PortEntry>, copies: Copies) {
         let at = usize::from(index);
-        let snapshot = self.view.snapshot;
-        let Some(entry) = snapshot.port(port).filter(|entry| entry.up) else {
+        let Some(entry) = entry.filter(|entry| entry.up) else {
             self.scratch.fates[at].copy(Err(DropReason::EgressDown));
             return;
         };
@@ -171,15 +190,16 @@ impl Pass<'_> {
         } else if let Some(owner) = entry.owner_other_than(self.view.worker) {
             self.hand_off(index, entry, owner, copies);
         } else if entry.offloads.accept(frame.offload) {
-            if !(matches!(copies, Copies::Only) && entry.offloads.uso && self.join(index, port)) {
-                self.push_job(index, port, copies);
+            let may_ride = frame.offload != Offload::NONE && matches!(copies, Copies::Only);
+            if !(may_ride && entry.offloads.uso && self.join(index, entry.id)) {
+                self.push_job(index, entry.id, copies);
             }
         } else if frame.offload.segmentation.is_none() {
             // The finished frame is as good for every other port, so it is finished in place.
             let frame = &mut self.burst.frames_mut()[at];
             let offload = std::mem::take(&mut frame.offload);
             packet::checksum::complete(frame.bytes_mut(), offload);
-            self.push_job(index, port, copies);
+            self.push_job(index, entry.id, copies);
         } else {
             // What was queued before goes first: the order within a flow is kept.
             self.flush();
@@ -246,22 +266,22 @@ impl Pass<'_> {
         scratch.joined.seal(self.burst);
         self.ports.transmit(self.burst, &scratch.jobs, &mut scratch.outcomes);
         scratch.joined.restore(self.burst);
-        let own =
-            scratch.jobs.iter().zip(&scratch.outcomes).map(|(job, outcome)| (job.frame, job.port, *outcome));
-        let riders = scratch
-            .joined
-            .riders()
-            .map(|(frame, job)| (frame, scratch.jobs[job].port, scratch.outcomes[job]));
-        for (frame, port, outcome) in own.chain(riders) {
-            let index = usize::from(frame);
-            scratch.fates[index].copy(outcome);
-            let Some(cells) = self.view.cells(self.view.snapshot.port(port)) else { continue };
-            if outcome.is_ok() {
-                cells.tx_packets.add(1);
-                cells.tx_bytes.add(self.burst.frames()[index].len() as u64);
-            } else {
-                cells.tx_dropped.add(1);
+        let frames = self.burst.frames();
+        let mut sent = scratch.jobs.iter().zip(&scratch.outcomes);
+        for row in scratch.jobs.chunk_by(|one, next| one.port == next.port) {
+            let mut said = Said::default();
+            for (job, outcome) in sent.by_ref().take(row.len()) {
+                said.note(&frames[usize::from(job.frame)], *outcome);
+                scratch.fates[usize::from(job.frame)].copy(*outcome);
             }
+            said.count(&self.view, row[0].port);
+        }
+        for (frame, job) in scratch.joined.riders() {
+            let (port, outcome) = (scratch.jobs[job].port, scratch.outcomes[job]);
+            let mut said = Said::default();
+            said.note(&frames[usize::from(frame)], outcome);
+            said.count(&self.view, port);
+            scratch.fates[usize::from(frame)].copy(outcome);
         }
         scratch.jobs.clear();
         scratch.joined.clear();
@@ -293,7 +313,7 @@ impl Pass<'_> {
             self.scratch.verdicts.push(Forwarding::Unicast(handed.egress));
         }
         for (index, handed) in (0_u16..).zip(handed) {
-            self.send(index, handed.egress, Copies::Handed);
+            self.send(index, self.view.snapshot.port(handed.egress), Copies::Handed);
         }
         self.flush();
         for fate in self.scratch.fates.iter().filter(|fate| fate.settled_elsewhere) {
@@ -323,7 +343,7 @@ impl Pass<'_> {
 }
 
 impl View<'_> {
-    fn cells<'e>(&self, entry: Option<&'e PortEntry>) -> Option<&'e PortCells> {
+    pub(crate) fn cells<'e>(&self, entry: Option<&'e PortEntry>) -> Option<&'e PortCells> {
         entry?.counters.of_worker(self.worker)
     }
 

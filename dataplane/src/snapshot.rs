@@ -51,6 +51,7 @@ pub struct PortEntry {
 impl PortEntry {
     /// True if `frame` is not too long for the port. A super-frame always fits: its segments do.
     #[must_use]
+    #[inline]
     pub fn fits(&self, frame: &Frame) -> bool {
         let longest = self.mtu_bytes as usize + LINK_OVERHEAD_BYTES;
         frame.offload.segmentation.is_some()
@@ -61,6 +62,7 @@ impl PortEntry {
     /// The worker that frames for the port have to be handed to, or `None` if `worker` can send to it
     /// itself.
     #[must_use]
+    #[inline]
     pub fn owner_other_than(&self, worker: usize) -> Option<usize> {
         match self.queues {
             QueueOwners::One(owner) if owner != worker => Some(owner),
@@ -108,6 +110,7 @@ impl Snapshot {
 
     /// The port with this number.
     #[must_use]
+    #[inline]
     pub fn port(&self, id: PortId) -> Option<&PortEntry> {
         self.ports.get(id.index())?.as_ref()
     }

@@ -30,12 +30,14 @@ impl Buffer {
 
     /// The whole memory.
     #[must_use]
+    #[inline]
     pub fn bytes(&self) -> &[u8] {
         &self.0
     }
 
     /// The whole memory, to write to.
     #[must_use]
+    #[inline]
     pub fn bytes_mut(&mut self) -> &mut [u8] {
         &mut self.0
     }
@@ -62,11 +64,13 @@ impl BufferPool {
     }
 
     /// The buffer given back last (its lines are the warmest), or `None` if all are in use.
+    #[inline]
     pub fn take(&mut self) -> Option<Buffer> {
         self.free.pop()
     }
 
     /// Gives a buffer back.
+    #[inline]
     pub fn give(&mut self, buffer: Buffer) {
         self.free.push(buffer);
     }

@@ -26,6 +26,7 @@ impl Burst {
 
     /// True once no further frame is to be added.
     #[must_use]
+    #[inline]
     pub fn is_full(&self) -> bool {
         self.frames.len() >= BURST_FRAMES || self.bytes >= BURST_BYTES
     }
@@ -42,6 +43,7 @@ impl Burst {
     /// # Errors
     /// Gives the frame back if [`BURST_FRAMES`] are there already. A caller that also heeds the byte bound
     /// asks [`is_full`](Self::is_full) before it reads a frame.
+    #[inline]
     pub fn push(&mut self, frame: Frame) -> Result<(), Frame> {
         if self.frames.len() >= BURST_FRAMES {
             return Err(frame);
@@ -53,24 +55,28 @@ impl Burst {
 
     /// The frames in order of arrival.
     #[must_use]
+    #[inline]
     pub fn frames(&self) -> &[Frame] {
         &self.frames
     }
 
     /// The frames in order of arrival, to edit.
     #[must_use]
+    #[inline]
     pub fn frames_mut(&mut self) -> &mut [Frame] {
         &mut self.frames
     }
 
     /// How many frames there are.
     #[must_use]
+    #[inline]
     pub fn len(&self) -> usize {
         self.frames.len()
     }
 
     /// True without a frame.
     #[must_use]
+    #[inline]
     pub fn is_empty(&self) -> bool {
         self.frames.is_empty()
     }

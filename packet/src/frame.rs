@@ -21,19 +21,20 @@ impl Frame {
     ///
     /// # Errors
     /// Gives the buffer back if `len_bytes` exceeds [`FRAME_BYTES_MAX`].
+    #[inline]
     pub fn received(
         buffer: Buffer,
         len_bytes: usize,
         offload: Offload,
         ingress: PortId,
     ) -> Result<Self, Buffer> {
+        if len_bytes > FRAME_BYTES_MAX {
+            return Err(buffer);
+        }
         let (Ok(start), Ok(end)) = (u32::try_from(HEADROOM_BYTES), u32::try_from(HEADROOM_BYTES + len_bytes))
         else {
             return Err(buffer);
         };
-        if len_bytes > FRAME_BYTES_MAX {
-            return Err(buffer);
-        }
         Ok(Self { buffer, start, end, offload, ingress })
     }
 
@@ -51,24 +52,28 @@ impl Frame {
 
     /// The frame from its destination address on.
     #[must_use]
+    #[inline]
     pub fn bytes(&self) -> &[u8] {
         &self.buffer.bytes()[self.start as usize..self.end as usize]
     }
 
     /// The frame from its destination address on, to edit in place.
     #[must_use]
+    #[inline]
     pub fn bytes_mut(&mut self) -> &mut [u8] {
         &mut self.buffer.bytes_mut()[self.start as usize..self.end as usize]
     }
 
     /// Length in bytes.
     #[must_use]
+    #[inline]
     pub fn len(&self) -> usize {
         (self.end - self.start) as usize
     }
 
     /// True if there is no byte at all.
     #[must_use]
+    #[inline]
     pub fn is_empty(&self) -> bool {
         self.end == self.start
     }
@@ -107,6 +112,7 @@ impl Frame {
 
     /// Gives up the frame for its memory.
     #[must_use]
+    #[inline]
     pub fn into_buffer(self) -> Buffer {
         self.buffer
     }

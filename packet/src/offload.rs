@@ -187,6 +187,7 @@ impl Offloads {
 
     /// True if a frame with `offload` can be sent as it is.
     #[must_use]
+    #[inline]
     pub const fn accept(self, offload: Offload) -> bool {
         if matches!(offload.checksum, ChecksumOffload::Partial { .. }) && !self.checksum {
             return false;

@@ -94,14 +94,22 @@ impl DirectQueues {
         if self.queues.is_empty() {
             return;
         }
-        for (job, outcome) in jobs.iter().zip(outcomes) {
-            let Some(direct) = self.get(job.port) else { continue };
-            let Some(frame) = frames.get_mut(usize::from(job.frame)) else { continue };
-            *outcome = if direct.fault.is_some() {
-                Err(DropReason::EgressDown)
-            } else {
-                direct.queue.transmit(frame, job.headers_bytes)
+        let mut rest = outcomes;
+        // Frames for one port come in rows.
+        for row in jobs.chunk_by(|one, next| one.port == next.port) {
+            let Some((own, others)) = std::mem::take(&mut rest).split_at_mut_checked(row.len()) else {
+                break;
             };
+            rest = others;
+            let Some(direct) = row.first().and_then(|job| self.get(job.port)) else { continue };
+            for (job, outcome) in row.iter().zip(own) {
+                let Some(frame) = frames.get_mut(usize::from(job.frame)) else { continue };
+                *outcome = if direct.fault.is_some() {
+                    Err(DropReason::EgressDown)
+                } else {
+                    direct.queue.transmit(frame, job.headers_bytes)
+                };
+            }
         }
         for direct in &mut self.queues {
             direct.queue.flush();

@@ -1,7 +1,9 @@
 //! Ports whose other end is held by a test, a simulation or a benchmark in the same process.
 //!
-//! Frames are copied once each way, into byte vectors that are used again, so nothing is allocated once the
-//! longest frames have passed. The two ends meet under a mutex that is taken once a burst, not once a frame.
+//! Frames are copied once each way, into memory that is used again, so nothing is allocated once the longest
+//! burst has passed. The two ends meet under a mutex that is taken once a burst, not once a frame.
+
+mod line;
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicU8, AtomicUsize, Ordering};
@@ -10,6 +12,7 @@ use std::time::{Duration, Instant};
 
 use packet::{DropReason, Frame, HEADROOM_BYTES, Offload, Offloads, PortId};
 
+use self::line::{Line, Lines};
 use crate::{Intake, PortFault, PortQueue, Waker};
 
 /// What a memory port is like.
@@ -48,12 +51,7 @@ pub fn multi_queue(config: MemoryConfig, queues: usize) -> (Vec<MemoryQueue>, Me
         link: AtomicU8::new(Link::Up as u8),
     });
     let queues = (0..queues.max(1))
-        .map(|index| MemoryQueue {
-            shared: Arc::clone(&shared),
-            index,
-            staged: Vec::new(),
-            spare: Vec::new(),
-        })
+        .map(|index| MemoryQueue { shared: Arc::clone(&shared), index, staged: Line::default() })
         .collect();
     (queues, MemoryEnd { shared, taken: Mutex::default() })
 }
@@ -75,33 +73,18 @@ pub enum Link {
 #[error("the memory port's queue is full")]
 pub struct Full;
 
-#[derive(Debug)]
-struct Parcel {
-    bytes: Vec<u8>,
-    offload: Offload,
-}
-
+/// What the workers have sent.
 #[derive(Debug, Default)]
-struct Wire {
-    frames: VecDeque<Parcel>,
-    free: Vec<Vec<u8>>,
+struct Outbound {
+    lines: Lines,
     /// Who waits for a frame; only they need to be told of one, which is a system call.
     readers_waiting: usize,
 }
 
-impl Wire {
-    fn put(&mut self, bytes: &[u8], offload: Offload) {
-        let mut copy = self.free.pop().unwrap_or_default();
-        copy.clear();
-        copy.extend_from_slice(bytes);
-        self.frames.push_back(Parcel { bytes: copy, offload });
-    }
-}
-
 #[derive(Debug, Default)]
 struct Inbound {
-    wire: Mutex<Wire>,
-    /// Length of `wire.frames`, written under its lock; read without it as a hint.
+    line: Mutex<Line>,
+    /// Length of `line`, written under its lock; read without it as a hint.
     waiting: AtomicUsize,
     waker: Mutex<Option<Waker>>,
 }
@@ -110,9 +93,9 @@ struct Inbound {
 struct Shared {
     config: MemoryConfig,
     to_worker: Vec<Inbound>,
-    to_end: Mutex<Wire>,
+    to_end: Mutex<Outbound>,
     sent: Condvar,
-    /// Length of `to_end.frames`, written under its lock; read without it as a hint.
+    /// Frames in `to_end`, written under its lock; read without it as a hint.
     waiting_at_end: AtomicUsize,
     link: AtomicU8,
 }
@@ -139,8 +122,7 @@ pub struct MemoryQueue {
     shared: Arc<Shared>,
     index: usize,
     /// Sent in this burst, not yet handed over.
-    staged: Vec<Parcel>,
-    spare: Vec<Vec<u8>>,
+    staged: Line,
 }
 
 impl MemoryQueue {
@@ -160,20 +142,21 @@ impl PortQueue for MemoryQueue {
         if inbound.waiting.load(Ordering::Relaxed) == 0 {
             return Ok(());
         }
-        let wire = &mut *lock(&inbound.wire);
-        while !intake.is_full() && !wire.frames.is_empty() {
+        let line = &mut *lock(&inbound.line);
+        while !intake.is_full()
+            && let Some((bytes, offload)) = line.front()
+        {
             let Some(mut buffer) = intake.buffer() else { break };
-            let Some(Parcel { bytes, offload }) = wire.frames.pop_front() else { break };
             let room = &mut buffer.bytes_mut()[HEADROOM_BYTES..];
             if let Some(room) = room.get_mut(..bytes.len()) {
-                room.copy_from_slice(&bytes);
+                room.copy_from_slice(bytes);
                 intake.accept(port, buffer, bytes.len(), offload);
             } else {
                 intake.refuse(port, buffer, DropReason::Oversized);
             }
-            wire.free.push(bytes);
+            line.pop();
         }
-        inbound.waiting.store(wire.frames.len(), Ordering::Relaxed);
+        inbound.waiting.store(line.len(), Ordering::Relaxed);
         Ok(())
     }
 
@@ -188,10 +171,7 @@ impl PortQueue for MemoryQueue {
         if waiting + self.staged.len() >= self.shared.config.frames_max {
             return Err(DropReason::TxQueueFull);
         }
-        let mut bytes = self.spare.pop().unwrap_or_default();
-        bytes.clear();
-        bytes.extend_from_slice(frame.bytes());
-        self.staged.push(Parcel { bytes, offload: frame.offload });
+        self.staged.push(frame.bytes(), frame.offload);
         Ok(())
     }
 
@@ -199,11 +179,10 @@ impl PortQueue for MemoryQueue {
         if self.staged.is_empty() {
             return;
         }
-        let wire = &mut *lock(&self.shared.to_end);
-        wire.frames.extend(self.staged.drain(..));
-        self.spare.append(&mut wire.free);
-        self.shared.waiting_at_end.store(wire.frames.len(), Ordering::Relaxed);
-        if wire.readers_waiting > 0 {
+        let sent = &mut *lock(&self.shared.to_end);
+        sent.lines.append(&mut self.staged);
+        self.shared.waiting_at_end.store(sent.lines.len(), Ordering::Relaxed);
+        if sent.readers_waiting > 0 {
             self.shared.sent.notify_all();
         }
     }
@@ -223,7 +202,7 @@ impl PortQueue for MemoryQueue {
 pub struct MemoryEnd {
     shared: Arc<Shared>,
     /// Storage of [`receive_with`](Self::receive_with) between calls; empty outside of one.
-    taken: Mutex<VecDeque<Parcel>>,
+    taken: Mutex<VecDeque<Line>>,
 }
 
 impl MemoryEnd {
@@ -251,17 +230,17 @@ impl MemoryEnd {
         frames: impl IntoIterator<Item = (&'a [u8], Offload)>,
     ) -> usize {
         let inbound = &self.shared.to_worker[queue % self.shared.to_worker.len()];
-        let mut wire = lock(&inbound.wire);
-        let before = wire.frames.len();
+        let mut line = lock(&inbound.line);
+        let before = line.len();
         for (bytes, offload) in frames {
-            if wire.frames.len() >= self.shared.config.frames_max {
+            if line.len() >= self.shared.config.frames_max {
                 break;
             }
-            wire.put(bytes, offload);
+            line.push(bytes, offload);
         }
-        let after = wire.frames.len();
+        let after = line.len();
         inbound.waiting.store(after, Ordering::Relaxed);
-        drop(wire);
+        drop(line);
         // A worker does not sleep while frames wait, so only the first ones need to wake it.
         if before == 0
             && after > 0
@@ -275,44 +254,39 @@ impl MemoryEnd {
     /// The next frame that was sent to this port.
     #[must_use]
     pub fn receive(&self) -> Option<(Vec<u8>, Offload)> {
-        let wire = &mut *lock(&self.shared.to_end);
-        let parcel = wire.frames.pop_front()?;
-        self.shared.waiting_at_end.store(wire.frames.len(), Ordering::Relaxed);
-        Some((parcel.bytes, parcel.offload))
+        self.take(&mut lock(&self.shared.to_end))
     }
 
     /// The next frame that is sent to this port within `timeout`.
     #[must_use]
     pub fn receive_within(&self, timeout: Duration) -> Option<(Vec<u8>, Offload)> {
         let deadline = Instant::now() + timeout;
-        let mut wire = lock(&self.shared.to_end);
+        let mut sent = lock(&self.shared.to_end);
         loop {
-            if let Some(parcel) = wire.frames.pop_front() {
-                self.shared.waiting_at_end.store(wire.frames.len(), Ordering::Relaxed);
-                return Some((parcel.bytes, parcel.offload));
+            if let Some(frame) = self.take(&mut sent) {
+                return Some(frame);
             }
             let left = deadline.checked_duration_since(Instant::now())?;
-            wire.readers_waiting += 1;
-            wire = self.shared.sent.wait_timeout(wire, left).unwrap_or_else(PoisonError::into_inner).0;
-            wire.readers_waiting -= 1;
+            sent.readers_waiting += 1;
+            sent = self.shared.sent.wait_timeout(sent, left).unwrap_or_else(PoisonError::into_inner).0;
+            sent.readers_waiting -= 1;
         }
+    }
+
+    fn take(&self, sent: &mut Outbound) -> Option<(Vec<u8>, Offload)> {
+        let frame = sent.lines.take()?;
+        self.shared.waiting_at_end.store(sent.lines.len(), Ordering::Relaxed);
+        Some(frame)
     }
 
     /// Shows every frame that was sent to this port to `visit`, in order, without allocating; returns how
     /// many there were.
     pub fn receive_with(&self, mut visit: impl FnMut(&[u8], Offload)) -> usize {
         let mut taken = lock(&self.taken);
-        {
-            let mut wire = lock(&self.shared.to_end);
-            std::mem::swap(&mut wire.frames, &mut *taken);
-            self.shared.waiting_at_end.store(0, Ordering::Relaxed);
-        }
-        let count = taken.len();
-        for parcel in &*taken {
-            visit(&parcel.bytes, parcel.offload);
-        }
-        let mut wire = lock(&self.shared.to_end);
-        wire.free.extend(taken.drain(..).map(|parcel| parcel.bytes));
+        lock(&self.shared.to_end).lines.swap(&mut taken);
+        self.shared.waiting_at_end.store(0, Ordering::Relaxed);
+        let count = taken.iter_mut().map(|line| line.drain(&mut visit)).sum();
+        lock(&self.shared.to_end).lines.give_back(&mut taken);
         count
     }
 

@@ -72,6 +72,7 @@ impl<'a> Intake<'a> {
     /// True once nothing more is to be received into this burst, be it that it has its frames or bytes, or
     /// that as many malformed frames were seen as a burst has frames.
     #[must_use]
+    #[inline]
     pub fn is_full(&self) -> bool {
         self.burst.is_full() || self.malformed.len() >= packet::BURST_FRAMES
     }
@@ -87,6 +88,7 @@ impl<'a> Intake<'a> {
     }
 
     /// An empty buffer to receive into, or `None` if the worker has none left; then nothing is to be read.
+    #[inline]
     pub fn buffer(&mut self) -> Option<Buffer> {
         self.pool.take()
     }
@@ -98,6 +100,7 @@ impl<'a> Intake<'a> {
 
     /// Takes a frame of `frame_bytes` bytes that stands in `buffer` from [`HEADROOM_BYTES`] on, or reports
     /// why it is none: [`Truncated`](DropReason::Truncated) or [`Oversized`](DropReason::Oversized).
+    #[inline]
     pub fn accept(&mut self, port: PortId, buffer: Buffer, frame_bytes: usize, offload: Offload) {
         if frame_bytes < FRAME_BYTES_MIN {
             return self.refuse(port, buffer, DropReason::Truncated);

@@ -1,6 +1,6 @@
 //! What the workers do to frames, each test a claim. Memory ports, manual time; threads only in `threads`.
 #![cfg(not(loom))]
-#![allow(clippy::unwrap_used, reason = "what a helper of a test cannot do fails the test")]
+#![expect(clippy::unwrap_used, reason = "what a helper of a test cannot do fails the test")]
 
 mod accounting;
 mod allocations;

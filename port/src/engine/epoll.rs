@@ -198,6 +198,9 @@ impl Engine for EpollEngine {
         outcomes: &mut [Result<(), DropReason>],
         faults: &mut Vec<(PortId, PortFault)>,
     ) {
+        if self.open == 0 {
+            return;
+        }
         for (job, outcome) in jobs.iter().zip(outcomes) {
             let Some(Some(tap)) = self.taps.get_mut(job.port.index()) else { continue };
             let Some(frame) = frames.get_mut(usize::from(job.frame)) else { continue };
