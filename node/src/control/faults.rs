@@ -172,6 +172,7 @@ impl Control {
         let presence = if condition.needs_look() { self.devices.presence(&port.config).ok() } else { None };
         match condition.next(presence, port.identity, now_ms) {
             Step::Wait => {}
+            Step::Lose => self.fault(id, PortFault::Gone),
             Step::Revive => {
                 if self.dataplane.revive(id).is_ok() {
                     if let Some(port) = self.ports.get_mut(name) {

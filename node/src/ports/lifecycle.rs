@@ -56,6 +56,8 @@ pub enum Step {
     Wait,
     /// Tell the workers that the device is usable again.
     Revive,
+    /// The device that the workers hold is not there any more: the port is gone.
+    Lose,
     /// Let go of what is left of the device and open it anew.
     Reopen,
 }
@@ -117,7 +119,8 @@ impl Condition {
                         Step::Wait
                     }
                 }
-                Some(_) => Step::Reopen,
+                // A device that is removed is set down first, and either may be seen.
+                Some(_) => Step::Lose,
                 None => Step::Wait,
             },
             Self::Gone { retry_ms, .. } | Self::Failed { retry_ms, .. } if now_ms >= *retry_ms => {
