@@ -201,7 +201,7 @@ fn outcome(seed: u64, impairment: Impairment) -> Outcome {
 
 #[test]
 fn pods_move_tcp_and_udp_through_two_workers_over_bad_wires() {
-    for seed in 1..=8 {
+    for seed in 1..=24 {
         let outcome = outcome(seed, BAD);
         for received in outcome.datagrams {
             assert!(received > DATAGRAMS / 2, "seed {seed}: {received} datagrams");
