@@ -164,13 +164,13 @@ mod tests {
     }
 
     #[test]
-    fn a_link_that_is_up_again_is_revived_and_a_new_device_is_opened() {
+    fn a_link_that_is_up_again_is_revived_and_a_device_that_is_another_one_is_lost() {
         let down = Condition::Working.after_fault(PortFault::LinkDown, 0);
         assert_eq!(down.state(true), PortState::LinkDown);
         assert_eq!(down.next(HERE, 7, 0), Step::Revive);
         assert_eq!(down.next(Some(Presence::There { identity: 7, up: false }), 7, 0), Step::Wait);
-        assert_eq!(down.next(HERE, 6, 0), Step::Reopen);
-        assert_eq!(down.next(Some(Presence::Missing), 7, 0), Step::Reopen);
+        assert_eq!(down.next(HERE, 6, 0), Step::Lose);
+        assert_eq!(down.next(Some(Presence::Missing), 7, 0), Step::Lose);
         assert_eq!(down.next(None, 7, 0), Step::Wait);
     }
 
