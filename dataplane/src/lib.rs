@@ -9,17 +9,18 @@
 //! beyond the I/O itself. Every mutable word has one writer, but for the cells of the forwarding database.
 #![forbid(unsafe_code)]
 
+mod admission;
 pub mod capture;
 mod control;
 pub mod counters;
 mod events;
 pub mod exchange;
+mod fate;
 mod finish;
 mod handoff;
 mod joined;
 mod mailbox;
 mod pipeline;
-mod rows;
 mod run;
 pub mod simulation;
 pub mod sleep;

@@ -10,16 +10,19 @@
 //! A burst goes through each stage together: the `if`s are up, the `for`s are down. Jobs are made and sent
 //! in the order of arrival, so the order within a flow is kept.
 
-use packet::{Burst, DropReason, Frame, Layout, MacAddress, Offload, PortId};
+use std::ops::Range;
+
+use packet::{BURST_FRAMES, Burst, DropReason, Frame, Layout, Offload, PortId, Stage};
 use port::{PortSet, Transmission};
 use switch::{Addresses, Forwarding};
 
+use crate::admission;
 use crate::capture::Settled;
 use crate::counters::{PortCells, WorkerCounters};
+use crate::fate::{Fate, Sent, Settlement};
 use crate::finish::Segments;
 use crate::handoff::{Handed, Outboxes};
 use crate::joined::Joined;
-use crate::rows::{Heard, Said};
 use crate::snapshot::{PortEntry, Snapshot};
 
 /// Sends are collected up to this many (a flood makes one for each port) before they go to the kernel.
@@ -33,19 +36,6 @@ pub(crate) struct View<'a> {
     pub(crate) now_ms: u64,
 }
 
-/// What has become of a frame so far.
-#[derive(Clone, Copy, Debug, Default)]
-struct Fate {
-    /// Copies sent.
-    sent: u16,
-    /// Copies that could not be sent.
-    failed: u16,
-    /// The first reason for which the frame, or a copy, was dropped.
-    reason: Option<DropReason>,
-    /// The frame belongs to another worker, which settles it.
-    settled_elsewhere: bool,
-}
-
 /// How many ports a frame goes to, which decides how it is handed to another worker.
 #[derive(Clone, Copy, Debug)]
 enum Copies {
@@ -57,27 +47,15 @@ enum Copies {
     Handed,
 }
 
-impl Fate {
-    fn copy(&mut self, outcome: Result<(), DropReason>) {
-        match outcome {
-            Ok(()) => self.sent += 1,
-            Err(reason) => {
-                self.failed += 1;
-                self.reason.get_or_insert(reason);
-            }
-        }
-    }
-}
-
-/// A worker's working memory for one burst, allocated once. Vectors are parallel to the burst's frames but
-/// for `addresses`, `verdicts` and `undecided`, which are parallel to one another.
-#[derive(Debug, Default)]
+/// A worker's working memory for one burst, allocated once.
+#[derive(Debug)]
 pub(crate) struct Scratch {
-    layouts: Vec<Option<Layout>>,
-    fates: Vec<Fate>,
-    undecided: Vec<u16>,
+    // By frame of the burst:
+    layouts: [Option<Layout>; BURST_FRAMES],
+    fates: [Fate; BURST_FRAMES],
     addresses: Vec<Addresses>,
     verdicts: Vec<Forwarding>,
+    // And what is made of them:
     jobs: Vec<Transmission>,
     /// The last job's frame goes nowhere else, so that it may change while others ride along with it.
     may_lead: bool,
@@ -104,40 +82,22 @@ impl Pass<'_> {
         self.settle();
     }
 
-    /// Stages 1 and 2. Frames that pass are listed in `undecided` and `addresses`.
+    /// Stages 1 and 2.
     fn receive(&mut self) {
-        let scratch = &mut *self.scratch;
-        scratch.clear();
-        scratch.fates.resize(self.burst.len(), Fate::default());
-        let mut heard = Heard::default();
-        for (index, frame) in (0_u16..).zip(self.burst.frames()) {
-            let bytes = frame.bytes();
-            if heard.port != Some(frame.ingress) {
-                heard.count(&self.view);
-                let entry = self.view.snapshot.port(frame.ingress);
-                heard = Heard { port: Some(frame.ingress), entry, ..Heard::default() };
-            }
-            heard.packets += 1;
-            heard.bytes += bytes.len() as u64;
-            let admitted = match packet::parse(bytes) {
-                Ok(layout) => {
-                    scratch.layouts.push(Some(layout));
-                    admit(frame, &layout, heard.entry)
-                }
-                Err(reason) => {
-                    scratch.layouts.push(None);
-                    Err(reason)
-                }
-            };
-            match admitted {
-                Ok(addresses) => {
-                    scratch.undecided.push(index);
-                    scratch.addresses.push(addresses);
-                }
-                Err(reason) => scratch.fates[usize::from(index)].reason = Some(reason),
-            }
+        let frames = self.burst.frames();
+        let Scratch { layouts, fates, addresses, .. } = &mut *self.scratch;
+        admission::parse(frames, layouts);
+        fates[..frames.len()].fill(Fate::OPEN);
+        addresses.clear();
+        // Most bursts are one row: frames that follow one another from one port.
+        let mut start = 0;
+        for row in frames.chunk_by(|one, next| one.ingress == next.ingress) {
+            let range = start..start + row.len();
+            let entry = self.view.snapshot.port(row[0].ingress);
+            self.view.count_heard(entry, row);
+            admission::admit(row, &layouts[range.clone()], entry, &mut fates[range.clone()], addresses);
+            start = range.end;
         }
-        heard.count(&self.view);
     }
 
     /// Stage 3: all lookups of the burst together, so that their cache misses overlap.
@@ -148,33 +108,53 @@ impl Pass<'_> {
 
     /// Stage 4.
     fn egress(&mut self) {
-        let snapshot = self.view.snapshot;
-        // Frames for one port come in rows.
-        let (mut last, mut entry) = (None, None);
-        for position in 0..self.scratch.undecided.len() {
-            let (index, verdict) = (self.scratch.undecided[position], self.scratch.verdicts[position]);
+        let mut start = 0;
+        while let Some(&verdict) = self.scratch.verdicts.get(start) {
+            let rest = &self.scratch.verdicts[start..];
+            let row = start..start + rest.iter().take_while(|&&other| other == verdict).count();
+            start = row.end;
             match verdict {
-                Forwarding::Unicast(port) => {
-                    if last != Some(port) {
-                        (last, entry) = (Some(port), snapshot.port(port));
-                    }
-                    self.send(index, entry, Copies::Only);
-                }
-                Forwarding::Drop(reason) => self.scratch.fates[usize::from(index)].reason = Some(reason),
-                Forwarding::Flood => {
-                    let ingress = self.scratch.addresses[position].ingress;
-                    for &port in snapshot.flood().iter().filter(|&&port| port != ingress) {
-                        self.send(index, snapshot.port(port), Copies::OneOfSeveral);
-                    }
-                    let fate = &mut self.scratch.fates[usize::from(index)];
-                    if snapshot.flood() == [ingress] || snapshot.flood().is_empty() {
-                        fate.reason = Some(DropReason::NoEgress);
-                    }
+                Forwarding::Unicast(port) => self.send_row(row, port),
+                Forwarding::Flood => row.for_each(|at| self.flood(at)),
+                Forwarding::Drop(reason) => {
+                    self.scratch.fates[row].iter_mut().for_each(|fate| fate.drop_for(reason));
                 }
             }
         }
         self.flush();
         self.out.wake();
+    }
+
+    /// Frames that follow one another to one port.
+    fn send_row(&mut self, mut row: Range<usize>, port: PortId) {
+        let entry = self.view.snapshot.port(port);
+        let longest = entry.map_or(0, |entry| entry.takes_up_to(self.view.worker));
+        while !row.is_empty() {
+            // Frames that need nothing but to be sent are taken together.
+            let frames = self.burst.frames()[row.clone()].iter();
+            let ready = frames.take_while(|frame| frame.offload == Offload::NONE && frame.len() <= longest);
+            let ready = row.start..row.start + ready.count();
+            row.start = ready.end;
+            if !ready.is_empty() {
+                self.push_jobs(ready.map(|at| Transmission { frame: index(at), port, headers_bytes: 0 }));
+            }
+            if let Some(at) = row.next() {
+                self.send(index(at), entry, Copies::Only);
+            }
+        }
+    }
+
+    fn flood(&mut self, at: usize) {
+        let snapshot = self.view.snapshot;
+        let ingress = self.burst.frames()[at].ingress;
+        let mut nowhere = true;
+        for &port in snapshot.flood().iter().filter(|&&port| port != ingress) {
+            self.send(index(at), snapshot.port(port), Copies::OneOfSeveral);
+            nowhere = false;
+        }
+        if nowhere {
+            self.scratch.fates[at].drop_for(DropReason::NoEgress);
+        }
     }
 
     /// One frame to one port: a job, software segments, or a handoff.
@@ -192,14 +172,14 @@ impl Pass<'_> {
         } else if entry.offloads.accept(frame.offload) {
             let may_ride = frame.offload != Offload::NONE && matches!(copies, Copies::Only);
             if !(may_ride && entry.offloads.uso && self.join(index, entry.id)) {
-                self.push_job(index, entry.id, copies);
+                self.push_job(self.transmission(index, entry.id), copies);
             }
         } else if frame.offload.segmentation.is_none() {
             // The finished frame is as good for every other port, so it is finished in place.
             let frame = &mut self.burst.frames_mut()[at];
             let offload = std::mem::take(&mut frame.offload);
             packet::checksum::complete(frame.bytes_mut(), offload);
-            self.push_job(index, entry.id, copies);
+            self.push_job(self.transmission(index, entry.id), copies);
         } else {
             // What was queued before goes first: the order within a flow is kept.
             self.flush();
@@ -210,10 +190,22 @@ impl Pass<'_> {
         }
     }
 
-    fn push_job(&mut self, index: u16, port: PortId, copies: Copies) {
-        let headers_bytes =
-            self.scratch.layouts[usize::from(index)].map_or(0, |layout| layout.payload_offset);
-        self.scratch.jobs.push(Transmission { frame: index, port, headers_bytes });
+    fn transmission(&self, frame: u16, port: PortId) -> Transmission {
+        let layout = &self.scratch.layouts[usize::from(frame)];
+        Transmission { frame, port, headers_bytes: layout.map_or(0, |layout| layout.payload_offset) }
+    }
+
+    /// Jobs of frames that go nowhere else.
+    fn push_jobs(&mut self, jobs: impl Iterator<Item = Transmission>) {
+        self.scratch.jobs.extend(jobs);
+        self.scratch.may_lead = true;
+        if self.scratch.jobs.len() >= JOBS_MAX {
+            self.flush();
+        }
+    }
+
+    fn push_job(&mut self, job: Transmission, copies: Copies) {
+        self.scratch.jobs.push(job);
         self.scratch.may_lead = matches!(copies, Copies::Only);
         if self.scratch.jobs.len() >= JOBS_MAX {
             self.flush();
@@ -267,21 +259,17 @@ impl Pass<'_> {
         self.ports.transmit(self.burst, &scratch.jobs, &mut scratch.outcomes);
         scratch.joined.restore(self.burst);
         let frames = self.burst.frames();
-        let mut sent = scratch.jobs.iter().zip(&scratch.outcomes);
+        let mut start = 0;
         for row in scratch.jobs.chunk_by(|one, next| one.port == next.port) {
-            let mut said = Said::default();
-            for (job, outcome) in sent.by_ref().take(row.len()) {
-                said.note(&frames[usize::from(job.frame)], *outcome);
-                scratch.fates[usize::from(job.frame)].copy(*outcome);
-            }
-            said.count(&self.view, row[0].port);
+            let outcomes = &scratch.outcomes[start..start + row.len()];
+            start += row.len();
+            let sent = Sent::note(frames, row, outcomes, &mut scratch.fates);
+            self.view.count_sent(row[0].port, &sent);
         }
         for (frame, job) in scratch.joined.riders() {
-            let (port, outcome) = (scratch.jobs[job].port, scratch.outcomes[job]);
-            let mut said = Said::default();
-            said.note(&frames[usize::from(frame)], outcome);
-            said.count(&self.view, port);
-            scratch.fates[usize::from(frame)].copy(outcome);
+            let (job, outcome) = (scratch.jobs[job], scratch.outcomes[job]);
+            let sent = Sent::note(frames, &[Transmission { frame, ..job }], &[outcome], &mut scratch.fates);
+            self.view.count_sent(job.port, &sent);
         }
         scratch.jobs.clear();
         scratch.joined.clear();
@@ -289,14 +277,13 @@ impl Pass<'_> {
 
     /// Stage 5.
     fn settle(&mut self) {
-        let mut received = 0;
+        let mut settlement = Settlement::default();
         for (frame, fate) in self.burst.frames().iter().zip(&self.scratch.fates) {
-            if !fate.settled_elsewhere {
-                received += 1;
-                self.view.count(fate, frame.ingress);
+            if let Err(reason) = settlement.add(fate) {
+                self.view.drop_received(reason, frame.ingress);
             }
         }
-        self.view.counters.received.add(received);
+        settlement.count(self.view.counters);
         if !self.view.snapshot.captures().is_empty() {
             self.show_to_captures();
         }
@@ -307,16 +294,16 @@ impl Pass<'_> {
     pub(crate) fn run_handed(&mut self, handed: &[Handed]) {
         self.scratch.clear();
         for (index, (frame, handed)) in (0_u16..).zip(self.burst.frames().iter().zip(handed)) {
-            self.scratch.layouts.push(packet::parse(frame.bytes()).ok());
-            self.scratch.fates.push(Fate { settled_elsewhere: handed.is_copy, ..Fate::default() });
-            self.scratch.undecided.push(index);
+            self.scratch.layouts[usize::from(index)] = packet::parse(frame.bytes()).ok();
+            self.scratch.fates[usize::from(index)] = Fate { settled_elsewhere: handed.is_copy, ..Fate::OPEN };
             self.scratch.verdicts.push(Forwarding::Unicast(handed.egress));
         }
         for (index, handed) in (0_u16..).zip(handed) {
             self.send(index, self.view.snapshot.port(handed.egress), Copies::Handed);
         }
         self.flush();
-        for fate in self.scratch.fates.iter().filter(|fate| fate.settled_elsewhere) {
+        let fates = self.scratch.fates.iter().take(self.burst.len());
+        for fate in fates.filter(|fate| fate.settled_elsewhere) {
             self.view.counters.copies_dropped.add(u64::from(fate.failed));
         }
         self.settle();
@@ -326,14 +313,15 @@ impl Pass<'_> {
         let since_epoch =
             std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
         let time_ns = u64::try_from(since_epoch.as_nanos()).unwrap_or(u64::MAX);
-        let mut decided = self.scratch.undecided.iter().zip(&self.scratch.verdicts).peekable();
-        for (index, (frame, fate)) in (0_u16..).zip(self.burst.frames().iter().zip(&self.scratch.fates)) {
-            let verdict = decided.next_if(|(decided, _)| **decided == index).map(|(_, verdict)| *verdict);
+        let found = self.scratch.layouts.iter().zip(&self.scratch.fates).zip(&self.scratch.verdicts);
+        for (frame, ((layout, fate), verdict)) in self.burst.frames().iter().zip(found) {
             if fate.settled_elsewhere {
                 continue;
             }
-            let dropped = fate.reason.filter(|_| fate.sent == 0);
-            let layout = self.scratch.layouts[usize::from(index)].as_ref();
+            // The bridge's word on a frame that did not get as far as that means nothing.
+            let was_decided_on = fate.reason.is_none_or(|reason| reason.stage() >= Stage::Bridge);
+            let verdict = was_decided_on.then_some(*verdict);
+            let (layout, dropped) = (layout.as_ref(), fate.reason.filter(|_| fate.sent == 0));
             let settled = Settled { frame, layout, verdict, dropped, time_ns };
             for capture in self.view.snapshot.captures() {
                 capture.offer(&settled);
@@ -347,15 +335,20 @@ impl View<'_> {
         entry?.counters.of_worker(self.worker)
     }
 
-    /// Counts the one fate of a received frame.
-    fn count(&self, fate: &Fate, ingress: PortId) {
-        if fate.sent > 0 {
-            self.counters.forwarded.add(1);
-            self.counters.copies.add(u64::from(fate.sent - 1));
-            self.counters.copies_dropped.add(u64::from(fate.failed));
-            return;
+    /// Counts frames that came from one port.
+    fn count_heard(&self, entry: Option<&PortEntry>, row: &[Frame]) {
+        if let Some(cells) = self.cells(entry) {
+            cells.rx_packets.add(row.len() as u64);
+            cells.rx_bytes.add(row.iter().map(|frame| frame.len() as u64).sum());
         }
-        self.drop_received(fate.reason.unwrap_or(DropReason::NoEgress), ingress);
+    }
+
+    /// Counts frames that went to one port.
+    fn count_sent(&self, port: PortId, sent: &Sent) {
+        let Some(cells) = self.cells(self.snapshot.port(port)) else { return };
+        cells.tx_packets.add(sent.packets);
+        cells.tx_bytes.add(sent.bytes);
+        cells.tx_dropped.add(sent.dropped);
     }
 
     /// Counts a received frame as dropped.
@@ -379,10 +372,22 @@ impl View<'_> {
 }
 
 impl Scratch {
+    pub(crate) fn new() -> Self {
+        Self {
+            layouts: [None; BURST_FRAMES],
+            fates: [Fate::OPEN; BURST_FRAMES],
+            addresses: Vec::with_capacity(BURST_FRAMES),
+            verdicts: Vec::with_capacity(BURST_FRAMES),
+            jobs: Vec::with_capacity(JOBS_MAX + BURST_FRAMES),
+            may_lead: false,
+            joined: Joined::default(),
+            outcomes: Vec::with_capacity(JOBS_MAX + BURST_FRAMES),
+            segments: Segments::default(),
+        }
+    }
+
+    /// What is kept by frame is set anew as frames are looked at.
     fn clear(&mut self) {
-        self.layouts.clear();
-        self.fates.clear();
-        self.undecided.clear();
         self.addresses.clear();
         self.verdicts.clear();
         self.jobs.clear();
@@ -390,23 +395,8 @@ impl Scratch {
     }
 }
 
-/// What a frame has to pass before the bridge learns anything from it.
+/// The position of a frame in its burst.
 #[inline]
-fn admit(frame: &Frame, layout: &Layout, entry: Option<&PortEntry>) -> Result<Addresses, DropReason> {
-    let bytes = frame.bytes();
-    let entry = entry.filter(|entry| entry.up).ok_or(DropReason::IngressDown)?;
-    if frame.offload != Offload::NONE {
-        packet::validate_offload(bytes, layout, frame.offload)?;
-    }
-    if let Some(binding) = &entry.binding {
-        binding.check(bytes, layout)?;
-    }
-    let [d0, d1, d2, d3, d4, d5, s0, s1, s2, s3, s4, s5, ..] = *bytes else {
-        return Err(DropReason::Truncated);
-    };
-    Ok(Addresses {
-        destination: MacAddress([d0, d1, d2, d3, d4, d5]),
-        source: MacAddress([s0, s1, s2, s3, s4, s5]),
-        ingress: frame.ingress,
-    })
+fn index(at: usize) -> u16 {
+    u16::try_from(at).unwrap_or(u16::MAX)
 }

@@ -59,6 +59,15 @@ impl PortEntry {
             || (frame.len() <= longest + TAG_BYTES && is_tagged(frame))
     }
 
+    /// Longest frame that `worker` can send here as it is, if nothing is left to do on it; 0 if the port is
+    /// down or its queue is another worker's. (A tagged frame may be a little longer: see
+    /// [`fits`](Self::fits).)
+    #[must_use]
+    pub fn takes_up_to(&self, worker: usize) -> usize {
+        let takes = self.up && self.owner_other_than(worker).is_none();
+        if takes { self.mtu_bytes as usize + LINK_OVERHEAD_BYTES } else { 0 }
+    }
+
     /// The worker that frames for the port have to be handed to, or `None` if `worker` can send to it
     /// itself.
     #[must_use]

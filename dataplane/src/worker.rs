@@ -65,7 +65,7 @@ impl Worker {
             ports,
             snapshot: Cache::new(links.snapshot),
             burst: Burst::new(),
-            scratch: Scratch::default(),
+            scratch: Scratch::new(),
             handed: Vec::with_capacity(packet::BURST_FRAMES),
             inboxes: links.inboxes,
             outboxes: links.outboxes,

@@ -19,26 +19,29 @@ const _: () = assert!(BUFFER_BYTES >= HEADROOM_BYTES + FRAME_BYTES_MAX && BUFFER
 
 /// One frame's worth of memory, [`BUFFER_BYTES`] long.
 #[derive(Debug)]
-pub struct Buffer(Box<[u8]>);
+pub struct Buffer(Box<[u8; BUFFER_BYTES]>);
 
 impl Buffer {
     /// A zeroed buffer. The pages are not resident before they are first written.
     #[must_use]
     pub fn new() -> Self {
-        Self(vec![0; BUFFER_BYTES].into_boxed_slice())
+        let Ok(zeroed) = vec![0; BUFFER_BYTES].into_boxed_slice().try_into() else {
+            unreachable!("the length is that of the array")
+        };
+        Self(zeroed)
     }
 
     /// The whole memory.
     #[must_use]
     #[inline]
-    pub fn bytes(&self) -> &[u8] {
+    pub fn bytes(&self) -> &[u8; BUFFER_BYTES] {
         &self.0
     }
 
     /// The whole memory, to write to.
     #[must_use]
     #[inline]
-    pub fn bytes_mut(&mut self) -> &mut [u8] {
+    pub fn bytes_mut(&mut self) -> &mut [u8; BUFFER_BYTES] {
         &mut self.0
     }
 }
@@ -73,6 +76,12 @@ impl BufferPool {
     #[inline]
     pub fn give(&mut self, buffer: Buffer) {
         self.free.push(buffer);
+    }
+
+    /// Gives several buffers back; the last one ends on top.
+    #[inline]
+    pub fn give_all(&mut self, buffers: impl IntoIterator<Item = Buffer>) {
+        self.free.extend(buffers);
     }
 
     /// How many buffers are free.

@@ -89,9 +89,7 @@ impl Burst {
 
     /// Gives the memory of all frames back to `pool`; the last frame's buffer, the warmest, ends on top.
     pub fn recycle(&mut self, pool: &mut BufferPool) {
-        for frame in self.drain() {
-            pool.give(frame.into_buffer());
-        }
+        pool.give_all(self.drain().map(Frame::into_buffer));
     }
 }
 

@@ -9,6 +9,9 @@ pub const PORTS_MAX: usize = 1 << 12;
 pub struct PortId(u16);
 
 impl PortId {
+    /// The port with index 0.
+    pub const FIRST: Self = Self(0);
+
     /// The port with this index, or `None` if it is not below [`PORTS_MAX`].
     #[must_use]
     pub const fn new(index: u16) -> Option<Self> {

@@ -102,13 +102,8 @@ impl DirectQueues {
             };
             rest = others;
             let Some(direct) = row.first().and_then(|job| self.get(job.port)) else { continue };
-            for (job, outcome) in row.iter().zip(own) {
-                let Some(frame) = frames.get_mut(usize::from(job.frame)) else { continue };
-                *outcome = if direct.fault.is_some() {
-                    Err(DropReason::EgressDown)
-                } else {
-                    direct.queue.transmit(frame, job.headers_bytes)
-                };
+            if direct.fault.is_none() {
+                direct.queue.transmit_row(frames, row, own);
             }
         }
         for direct in &mut self.queues {

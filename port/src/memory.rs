@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use packet::{DropReason, Frame, HEADROOM_BYTES, Offload, Offloads, PortId};
 
 use self::line::{Line, Lines};
-use crate::{Intake, PortFault, PortQueue, Waker};
+use crate::{Intake, PortFault, PortQueue, Transmission, Waker};
 
 /// What a memory port is like.
 #[derive(Clone, Copy, Debug)]
@@ -143,10 +143,11 @@ impl PortQueue for MemoryQueue {
             return Ok(());
         }
         let line = &mut *lock(&inbound.line);
-        while !intake.is_full()
-            && let Some((bytes, offload)) = line.front()
-        {
-            let Some(mut buffer) = intake.buffer() else { break };
+        line.take_while(|bytes, offload| {
+            if intake.is_full() {
+                return false;
+            }
+            let Some(mut buffer) = intake.buffer() else { return false };
             let room = &mut buffer.bytes_mut()[HEADROOM_BYTES..];
             if let Some(room) = room.get_mut(..bytes.len()) {
                 room.copy_from_slice(bytes);
@@ -154,25 +155,44 @@ impl PortQueue for MemoryQueue {
             } else {
                 intake.refuse(port, buffer, DropReason::Oversized);
             }
-            line.pop();
-        }
+            true
+        });
         inbound.waiting.store(line.len(), Ordering::Relaxed);
         Ok(())
     }
 
-    fn transmit(&mut self, frame: &mut Frame, _headers_bytes: u16) -> Result<(), DropReason> {
+    fn transmit(&mut self, frame: &mut Frame, headers_bytes: u16) -> Result<(), DropReason> {
+        let job = Transmission { frame: 0, port: frame.ingress, headers_bytes };
+        let mut outcome = [Err(DropReason::EgressDown)];
+        self.transmit_row(std::slice::from_mut(frame), &[job], &mut outcome);
+        outcome[0]
+    }
+
+    fn transmit_row(
+        &mut self,
+        frames: &mut [Frame],
+        jobs: &[Transmission],
+        outcomes: &mut [Result<(), DropReason>],
+    ) {
         if self.shared.fault().is_some() {
-            return Err(DropReason::EgressDown);
+            outcomes.fill(Err(DropReason::EgressDown));
+            return;
         }
-        if !self.shared.config.offloads.accept(frame.offload) {
-            return Err(DropReason::TxError);
+        let MemoryConfig { offloads, frames_max } = self.shared.config;
+        let waiting = self.shared.waiting_at_end.load(Ordering::Relaxed) + self.staged.len();
+        let mut room = frames_max.saturating_sub(waiting);
+        for (job, outcome) in jobs.iter().zip(outcomes) {
+            let Some(frame) = frames.get(usize::from(job.frame)) else { continue };
+            *outcome = if frame.offload != Offload::NONE && !offloads.accept(frame.offload) {
+                Err(DropReason::TxError)
+            } else if room == 0 {
+                Err(DropReason::TxQueueFull)
+            } else {
+                room -= 1;
+                self.staged.push(frame.bytes(), frame.offload);
+                Ok(())
+            };
         }
-        let waiting = self.shared.waiting_at_end.load(Ordering::Relaxed);
-        if waiting + self.staged.len() >= self.shared.config.frames_max {
-            return Err(DropReason::TxQueueFull);
-        }
-        self.staged.push(frame.bytes(), frame.offload);
-        Ok(())
     }
 
     fn flush(&mut self) {

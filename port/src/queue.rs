@@ -7,7 +7,7 @@ use packet::{
     VNET_HEADER_BYTES,
 };
 
-use crate::{PortFault, Waker};
+use crate::{PortFault, Transmission, Waker};
 
 /// Shortest frame: an Ethernet header.
 pub(crate) const FRAME_BYTES_MIN: usize = 14;
@@ -32,6 +32,21 @@ pub trait PortQueue: Send {
     /// Why the frame was dropped: [`TxQueueFull`](DropReason::TxQueueFull), [`TxError`](DropReason::TxError)
     /// or [`EgressDown`](DropReason::EgressDown).
     fn transmit(&mut self, frame: &mut Frame, headers_bytes: u16) -> Result<(), DropReason>;
+
+    /// Sends the frames of `jobs`, which are all for this port, in order, and sets the outcome of each;
+    /// `outcomes` is as long as `jobs`. A queue that can do better than one frame after the other does so.
+    fn transmit_row(
+        &mut self,
+        frames: &mut [Frame],
+        jobs: &[Transmission],
+        outcomes: &mut [Result<(), DropReason>],
+    ) {
+        for (job, outcome) in jobs.iter().zip(outcomes) {
+            if let Some(frame) = frames.get_mut(usize::from(job.frame)) {
+                *outcome = self.transmit(frame, job.headers_bytes);
+            }
+        }
+    }
 
     /// Called once after the last [`transmit`](Self::transmit) of a burst.
     fn flush(&mut self) {}

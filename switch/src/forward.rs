@@ -39,11 +39,18 @@ pub struct Addresses {
 }
 
 impl Addresses {
+    /// Of a frame that is not to be forwarded: nothing is learned from it, and it is dropped as
+    /// [`InvalidSource`](DropReason::InvalidSource).
+    pub const NONE: Self =
+        Self { destination: MacAddress::ZERO, source: MacAddress::ZERO, ingress: PortId::FIRST };
+
     /// The addresses of the Ethernet frame in `bytes`, or `None` if it is shorter than 12 bytes.
     #[must_use]
+    #[inline]
     pub fn read(bytes: &[u8], ingress: PortId) -> Option<Self> {
-        let (destination, source) = (MacAddress::read(bytes, 0)?, MacAddress::read(bytes, 6)?);
-        Some(Self { destination, source, ingress })
+        let [d0, d1, d2, d3, d4, d5, s0, s1, s2, s3, s4, s5] = *bytes.first_chunk()?;
+        let (destination, source) = ([d0, d1, d2, d3, d4, d5], [s0, s1, s2, s3, s4, s5]);
+        Some(Self { destination: MacAddress(destination), source: MacAddress(source), ingress })
     }
 }
 

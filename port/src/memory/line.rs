@@ -39,22 +39,39 @@ impl Line {
         self.frames.push(Waiting { len: bytes.len(), offload });
     }
 
-    /// The first frame, which stays.
+    /// Shows the frames to `take` in order until it returns false, and takes out those for which it
+    /// returned true. Returns how many these were.
     #[inline]
-    pub(super) fn front(&self) -> Option<(&[u8], Offload)> {
-        let waiting = self.frames.get(self.first)?;
-        Some((self.bytes.get(self.first_byte..)?.get(..waiting.len)?, waiting.offload))
-    }
-
-    /// Takes the first frame out.
-    #[inline]
-    pub(super) fn pop(&mut self) {
-        let Some(waiting) = self.frames.get(self.first) else { return };
-        self.first_byte += waiting.len;
-        self.first += 1;
+    pub(super) fn take_while(&mut self, mut take: impl FnMut(&[u8], Offload) -> bool) -> usize {
+        let mut rest = self.bytes.get(self.first_byte..).unwrap_or_default();
+        let before = self.first;
+        for waiting in self.frames.get(self.first..).unwrap_or_default() {
+            let Some((bytes, others)) = rest.split_at_checked(waiting.len) else { break };
+            if !take(bytes, waiting.offload) {
+                break;
+            }
+            rest = others;
+            self.first += 1;
+        }
+        self.first_byte = self.bytes.len() - rest.len();
+        let taken = self.first - before;
         if self.first == self.frames.len() || self.first_byte > SLACK_BYTES {
             self.close_up();
         }
+        taken
+    }
+
+    /// Takes the first frame out.
+    pub(super) fn take_first(&mut self) -> Option<(Vec<u8>, Offload)> {
+        let mut frame = None;
+        self.take_while(|bytes, offload| {
+            let is_first = frame.is_none();
+            if is_first {
+                frame = Some((bytes.to_vec(), offload));
+            }
+            is_first
+        });
+        frame
     }
 
     /// Gives the room of what was taken out to what is to come.
@@ -67,12 +84,10 @@ impl Line {
 
     /// Takes all frames out, in order.
     pub(super) fn drain(&mut self, visit: &mut impl FnMut(&[u8], Offload)) -> usize {
-        let count = self.len();
-        while let Some((bytes, offload)) = self.front() {
+        self.take_while(|bytes, offload| {
             visit(bytes, offload);
-            self.pop();
-        }
-        count
+            true
+        })
     }
 }
 
@@ -100,14 +115,12 @@ impl Lines {
     /// Takes the first frame out.
     pub(super) fn take(&mut self) -> Option<(Vec<u8>, Offload)> {
         let line = self.lines.front_mut()?;
-        let (bytes, offload) = line.front()?;
-        let frame = (bytes.to_vec(), offload);
-        line.pop();
-        self.frames -= 1;
+        let frame = line.take_first();
+        self.frames -= usize::from(frame.is_some());
         if line.is_empty() {
             self.spare.extend(self.lines.pop_front());
         }
-        Some(frame)
+        frame
     }
 
     /// Takes all lines out, leaving `others`, which are empty, in their place.
@@ -154,7 +167,7 @@ mod tests {
         let mut line = line(&[&[0; 1000]]);
         for _ in 0..10_000 {
             line.push(&[0; 1000], Offload::NONE);
-            line.pop();
+            assert_eq!(line.take_first().map(|(bytes, _)| bytes.len()), Some(1000));
         }
         assert!(line.bytes.capacity() < 4 * SLACK_BYTES && line.len() == 1);
     }
