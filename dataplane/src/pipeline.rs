@@ -115,7 +115,7 @@ impl Pass<'_> {
             start = row.end;
             match verdict {
                 Forwarding::Unicast(port) => self.send_row(row, port),
-                Forwarding::Flood => row.for_each(|at| self.flood(at)),
+                Forwarding::Flood => self.flood(row),
                 Forwarding::Drop(reason) => {
                     self.scratch.fates[row].iter_mut().for_each(|fate| fate.drop_for(reason));
                 }
@@ -144,16 +144,21 @@ impl Pass<'_> {
         }
     }
 
-    fn flood(&mut self, at: usize) {
-        let snapshot = self.view.snapshot;
-        let ingress = self.burst.frames()[at].ingress;
-        let mut nowhere = true;
-        for &port in snapshot.flood().iter().filter(|&&port| port != ingress) {
-            self.send(index(at), snapshot.port(port), Copies::OneOfSeveral);
-            nowhere = false;
+    /// Frames that go to all ports but their own, port by port, so that each port's copies are a row.
+    fn flood(&mut self, row: Range<usize>) {
+        let ports = self.view.snapshot.flood();
+        for &port in ports {
+            let entry = self.view.snapshot.port(port);
+            for at in row.clone() {
+                if self.burst.frames()[at].ingress != port {
+                    self.send(index(at), entry, Copies::OneOfSeveral);
+                }
+            }
         }
-        if nowhere {
-            self.scratch.fates[at].drop_for(DropReason::NoEgress);
+        if let [] | [_] = ports {
+            for at in row.filter(|&at| ports.iter().all(|port| *port == self.burst.frames()[at].ingress)) {
+                self.scratch.fates[at].drop_for(DropReason::NoEgress);
+            }
         }
     }
 
