@@ -66,8 +66,9 @@ fn is_installed(program: &str) -> bool {
     std::env::split_paths(&path).any(|folder| folder.join(program).is_file())
 }
 
-/// What this process lacks to make network namespaces with TAP devices in them.
-fn missing_rights() -> Option<&'static str> {
+/// What this process lacks to make network namespaces with TAP devices in them; `None` if nothing.
+#[must_use]
+pub fn missing_rights() -> Option<&'static str> {
     const CAP_NET_ADMIN: u64 = 1 << 12;
     const CAP_NET_RAW: u64 = 1 << 13;
     const CAP_SYS_ADMIN: u64 = 1 << 21;

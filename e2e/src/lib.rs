@@ -24,7 +24,7 @@ pub mod workspace;
 
 pub use bridge::BridgeRig;
 pub use daemon::{CommandOutput, Daemon, flyover_binary};
-pub use harness::{Test, run_root_tests};
+pub use harness::{Test, missing_rights, run_root_tests};
 pub use namespace::{Namespace, unique_name};
 pub use rig::{Plan, Pod, Rig};
 pub use sys::RawSocket;
