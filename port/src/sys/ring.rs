@@ -468,3 +468,6 @@ impl Drop for Ring {
         self.ring = None;
     }
 }
+
+#[cfg(test)]
+mod tests;

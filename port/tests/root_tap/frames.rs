@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use e2e::Namespace;
 use port::tap;
-use port::{EngineKind, PortSet, Queue};
+use port::{EngineKind, PortSet, PortSetOptions, Queue, UringOptions};
 
 use crate::rig::{DEADLINE, Rig, SetOnDrop, address, config, port};
 
@@ -17,9 +17,21 @@ const FRAMES: usize = 100_000;
 /// about 270 small ones by default (`net.core.rmem_default` over 768 bytes each).
 const AHEAD: usize = 100;
 
-/// 100 000 numbered datagrams in each direction at once; none may be lost, or overtake another.
 pub(crate) fn in_order(kind: EngineKind) {
-    let mut rig = Rig::new(kind, 2);
+    exchange(Rig::new(kind, 2));
+}
+
+/// The queues of the ring hold a fraction of a burst, and reads run out of buffers all the time.
+pub(crate) fn by_a_small_ring() {
+    for (read_buffers, queue_entries, collect_on_transmit) in [(4, 1, false), (64, 1, true)] {
+        let uring = UringOptions { read_buffers, bulk_buffers: 2, queue_entries, collect_on_transmit };
+        let options = PortSetOptions { engine: EngineKind::Uring, uring, ..PortSetOptions::default() };
+        exchange(Rig::with_options(options, 2));
+    }
+}
+
+/// 100 000 numbered datagrams in each direction at once; none may be lost, or overtake another.
+fn exchange(mut rig: Rig) {
     let sockets = [rig.udp(0), rig.udp(1)];
     for socket in &sockets {
         socket.set_read_timeout(Some(DEADLINE)).unwrap();

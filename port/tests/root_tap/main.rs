@@ -27,6 +27,7 @@ fn main() -> ExitCode {
         Test::new("a_gateway_outside_all_subnets_is_reached_on_link", device::gateway_on_link),
         Test::new("adding_a_device_takes_less_than_20_ms", device::quickly_added),
         Test::new("a_namespace_that_is_deleted_is_missing", faults::namespace_deleted),
+        Test::new("a_ring_that_holds_a_fraction_of_a_burst_loses_nothing", frames::by_a_small_ring),
     ];
     tests.extend(both_engines("frames_keep_their_order_in_both_directions", frames::in_order));
     tests.extend(both_engines("a_super_frame_passes_whole", frames::super_frames));

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use e2e::Namespace;
 use packet::{Burst, DropReason, Frame, MacAddress, PortId};
 use port::tap::{self, Tap, TapConfig};
-use port::{EngineKind, PortFault, PortSet, Queue, Transmission};
+use port::{EngineKind, PortFault, PortSet, PortSetOptions, Queue, Transmission};
 
 pub(crate) const DEADLINE: Duration = Duration::from_secs(60);
 
@@ -65,10 +65,14 @@ pub(crate) struct Seen {
 }
 
 impl Rig {
-    pub(crate) fn new(kind: EngineKind, pods: usize) -> Self {
+    pub(crate) fn new(engine: EngineKind, pods: usize) -> Self {
+        Self::with_options(PortSetOptions { engine, ..PortSetOptions::default() }, pods)
+    }
+
+    pub(crate) fn with_options(options: PortSetOptions, pods: usize) -> Self {
         let pods: Vec<_> =
             (0..pods).map(|index| Arc::new(Namespace::new_quiet(&format!("p{index}")))).collect();
-        let mut set = PortSet::new(kind, 256).unwrap();
+        let mut set = PortSet::with_options(options).unwrap();
         for (index, pod) in pods.iter().enumerate() {
             let Tap { mut queues, warnings, .. } = tap::open(&config(pod, index)).unwrap();
             assert_eq!(warnings, Vec::<String>::new());
