@@ -50,6 +50,22 @@ fn the_plain_way_finds_what_the_general_way_finds() {
     }
 }
 
+/// Bare acknowledgments end with their header: the bound is not one too strict, which no layout would show.
+#[test]
+fn segments_and_datagrams_without_payload_take_the_plain_way() {
+    assert!(plain(&udp(b"")).is_some());
+    for options_bytes in [0, 12, 40] {
+        let mut tcp = udp(&vec![0; 12 + options_bytes]);
+        tcp[23] = 6;
+        tcp[46] = u8::try_from((20 + options_bytes) / 4 * 16).unwrap();
+        let layout = plain(&tcp).expect("nothing is missing");
+        assert_eq!((usize::from(layout.payload_offset), layout.packet_end as usize), (tcp.len(), tcp.len()));
+        tcp[46] += 0x10 * u8::from(options_bytes < 40);
+        tcp[17] -= u8::from(options_bytes == 40);
+        assert!(plain(&tcp).is_none(), "a byte is missing");
+    }
+}
+
 #[test]
 fn two_tags_are_skipped_and_a_third_makes_the_frame_opaque() {
     let mut bytes = udp(b"");
