@@ -36,6 +36,8 @@ pub struct DeviceRequest {
     pub queue_frames: u32,
     /// Gateways of default routes inside the namespace, at most one of each family.
     pub default_routes: Vec<IpAddr>,
+    /// Whether the pod sees a carrier: not on a port that the operator set down.
+    pub carrier: bool,
 }
 
 /// An open device.
@@ -91,6 +93,13 @@ pub trait Devices: Send {
     /// # Errors
     /// [`OpenError`]; nothing is left behind.
     fn open(&mut self, request: &DeviceRequest) -> Result<OpenDevice, OpenError>;
+
+    /// Gives the device the carrier that it is to have and, if its link is up, the addresses and default routes
+    /// that it lost when it was down. Says what was missing. A device that is not there misses nothing.
+    ///
+    /// # Errors
+    /// A sentence.
+    fn restore(&mut self, request: &DeviceRequest) -> Result<Vec<String>, String>;
 
     /// What became of the device.
     ///

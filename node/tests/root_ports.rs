@@ -4,7 +4,7 @@ use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use e2e::{Namespace, Test, run_root_tests, wait_until};
-use node::api::types::{Port, PortState};
+use node::api::types::{AdminState, Port, PortState};
 use node::config::{self, Machine, PortConfig};
 use node::control::{self, ControlThread, Options, StartError};
 use node::devices::KernelDevices;
@@ -104,6 +104,78 @@ fn a_link_set_down_is_reported_without_traffic_and_revived() {
     }
 }
 
+/// Also where it was down for too short a time to be seen, and where the kernel takes IPv6 addresses away.
+fn a_link_that_was_down_has_its_addresses_and_default_routes_again() {
+    let rig = Rig::start("[node]\npod_cidrs = [\"10.244.1.0/24\", \"fd00:10:244:1::/64\"]\n");
+    let namespace = Namespace::new("pod");
+    let mut port = pod(&namespace, "p", 10);
+    port.addresses.push("fd00:10:244:1::a/64".parse().expect("an address"));
+    rig.add(port);
+    let missing = || {
+        let seen =
+            ["addr show dev eth0", "route show", "-6 route show"].map(|what| namespace.ip(what)).concat();
+        let wanted = [
+            "inet 10.244.1.10/24",
+            "inet 10.99.0.1/32",
+            "inet6 fd00:10:244:1::a/64",
+            "default via 10.244.1.1 ",
+            "default via fd00:10:244:1::1 ",
+        ];
+        wanted.into_iter().filter(|part| !seen.contains(part)).collect::<Vec<_>>()
+    };
+    namespace.ip("addr add 10.99.0.1/32 dev eth0");
+    assert_eq!(missing(), [""; 0]);
+    for keep in ["1", "0"] {
+        namespace.sysctl("net/ipv6/conf/eth0/keep_addr_on_down", keep);
+        namespace.ip("link set eth0 down");
+        assert!(!missing().is_empty(), "the kernel takes the routes at least");
+        rig.await_state("p", PortState::LinkDown);
+        namespace.ip("link set eth0 up");
+        wait_until("all is there again", || missing().is_empty().then_some(()));
+        let flap = namespace.output("sh", &["-c", "ip link set eth0 down && ip link set eth0 up"]);
+        assert!(flap.status.success(), "{flap:?}");
+        wait_until("all is there again", || missing().is_empty().then_some(()));
+        rig.await_state("p", PortState::Up);
+    }
+    let gateways = namespace.ip("route show default").lines().count();
+    assert_eq!(gateways, 1);
+    await_ping(&namespace, "fd00:10:244:1::1");
+    await_ping(&namespace, "10.244.1.1");
+}
+
+fn await_ping(namespace: &Namespace, address: &str) {
+    wait_until(&format!("{address} answers"), || {
+        namespace.output("ping", &["-c", "1", "-W", "1", address]).status.success().then_some(())
+    });
+}
+
+fn a_port_that_is_set_down_has_no_carrier_until_it_is_set_up() {
+    let mut rig = Rig::start("");
+    let namespace = Namespace::new("pod");
+    rig.add(pod(&namespace, "p", 10));
+    let has_carrier = || namespace.ip("link show dev eth0").contains("LOWER_UP");
+    let set = |rig: &Rig, state| {
+        rig.ask(move |control| control.set_port("p", state)).unwrap_or_else(|refused| panic!("{refused}"))
+    };
+    assert!(has_carrier());
+    assert_eq!(set(&rig, AdminState::Down).state, PortState::Down);
+    assert!(!has_carrier(), "the pod sees it at once");
+    namespace.ip("link set eth0 down");
+    namespace.ip("link set eth0 up");
+    rig.stop();
+    rig.resume("").unwrap_or_else(|error| panic!("{error}"));
+    assert!(!has_carrier(), "also after a restart");
+    // As a pod that may configure its link could.
+    namespace.ip("link set eth0 carrier on");
+    wait_until("the carrier is off", || (!has_carrier()).then_some(()));
+    namespace.ip("link set eth0 down");
+    set(&rig, AdminState::Up);
+    rig.await_state("p", PortState::LinkDown);
+    namespace.ip("link set eth0 up");
+    wait_until("the carrier is on", || has_carrier().then_some(()));
+    await_ping(&namespace, "10.244.1.1");
+}
+
 fn a_deleted_namespace_is_let_go_and_one_that_comes_back_gets_its_device() {
     let rig = Rig::start("");
     let (doomed, other) = (Namespace::new("pod"), Namespace::new("other"));
@@ -180,6 +252,14 @@ fn main() -> ExitCode {
             Test::new(
                 "a_link_set_down_is_reported_without_traffic_and_revived",
                 a_link_set_down_is_reported_without_traffic_and_revived,
+            ),
+            Test::new(
+                "a_link_that_was_down_has_its_addresses_and_default_routes_again",
+                a_link_that_was_down_has_its_addresses_and_default_routes_again,
+            ),
+            Test::new(
+                "a_port_that_is_set_down_has_no_carrier_until_it_is_set_up",
+                a_port_that_is_set_down_has_no_carrier_until_it_is_set_up,
             ),
             Test::new(
                 "a_deleted_namespace_is_let_go_and_one_that_comes_back_gets_its_device",

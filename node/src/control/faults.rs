@@ -80,7 +80,10 @@ impl Control {
             (Condition::Gone { .. } | Condition::Failed { .. }, _) => {}
             (Condition::LinkDown, Ok(_)) => self.look_after(&name, now_ms),
             (Condition::Working, Ok(Presence::There { identity: seen, up })) if seen == identity => {
-                if !up {
+                if up {
+                    // It may have been down in between.
+                    self.restore_device(&name);
+                } else {
                     self.fault(id, PortFault::LinkDown);
                 }
             }
@@ -180,6 +183,7 @@ impl Control {
                     }
                     self.publish();
                     self.log("revived", &format!("port {name}: its device is up again"));
+                    self.restore_device(name);
                 }
             }
             Step::Reopen => {
@@ -191,6 +195,19 @@ impl Control {
                     Err(error) => self.consider_giving_up(name, origin, &condition, &error, now_ms),
                 }
             }
+        }
+    }
+
+    /// Gives a port's device what it lost while its link was down, and the carrier that the operator wants.
+    pub(super) fn restore_device(&mut self, name: &str) {
+        let Some(request) = self.ports.get(name).map(|port| self.request(port)) else { return };
+        match self.devices.restore(&request) {
+            Ok(restored) if restored.is_empty() => {}
+            Ok(restored) => {
+                let restored = restored.join(", ");
+                self.log("restored", &format!("port {name}: its device was given {restored}"));
+            }
+            Err(error) => self.log("restore", &format!("port {name}: {error}")),
         }
     }
 

@@ -77,7 +77,7 @@ impl Control {
         result
     }
 
-    /// Sets a port up or down.
+    /// Sets a port up or down. Its device loses the carrier while it is down, so that its pod knows.
     ///
     /// # Errors
     /// [`Refused::NotFound`], or that it could not be saved.
@@ -86,6 +86,7 @@ impl Control {
         port.wanted_up = state == AdminState::Up;
         let id = port.id;
         self.publish();
+        self.restore_device(name);
         if state == AdminState::Down {
             // What was learned from it would draw frames to a port that takes none.
             self.fdb.flush(Some(id));
@@ -208,7 +209,7 @@ impl Control {
         opened
     }
 
-    fn request(&self, port: &Port) -> DeviceRequest {
+    pub(super) fn request(&self, port: &Port) -> DeviceRequest {
         DeviceRequest {
             port: port.config.clone(),
             mac: port.mac,
@@ -220,6 +221,7 @@ impl Control {
                 &self.config.gateways(),
                 &port.config,
             ),
+            carrier: port.wanted_up,
         }
     }
 

@@ -33,6 +33,13 @@ impl Devices for KernelDevices {
         }
     }
 
+    fn restore(&mut self, request: &DeviceRequest) -> Result<Vec<String>, String> {
+        match request.port.port_type {
+            PortType::Tap => tap::restore(&tap_config(request)).map_err(|error| error.to_string()),
+            _ => Ok(Vec::new()),
+        }
+    }
+
     fn presence(&mut self, port: &PortConfig) -> Result<Presence, String> {
         match port.port_type {
             PortType::Tap => match tap::status(port.netns.as_deref(), port.device_name()) {
@@ -103,9 +110,9 @@ fn socket_inside(netns: &Path) -> io::Result<OwnedFd> {
     thread.join().unwrap_or_else(|_| Err(io::Error::other("the thread panicked")))
 }
 
-fn open_tap(request: &DeviceRequest) -> Result<OpenDevice, OpenError> {
+fn tap_config(request: &DeviceRequest) -> TapConfig {
     let port = &request.port;
-    let opened = tap::open(&TapConfig {
+    TapConfig {
         netns: port.netns.clone(),
         device: port.device_name().to_owned(),
         mac: request.mac,
@@ -114,10 +121,14 @@ fn open_tap(request: &DeviceRequest) -> Result<OpenDevice, OpenError> {
         queue_frames: request.queue_frames,
         addresses: port.addresses.clone(),
         default_routes: request.default_routes.clone(),
+        carrier: request.carrier,
         persistent: true,
         ..TapConfig::default()
-    })
-    .map_err(|error| {
+    }
+}
+
+fn open_tap(request: &DeviceRequest) -> Result<OpenDevice, OpenError> {
+    let opened = tap::open(&tap_config(request)).map_err(|error| {
         let text = error.to_string();
         match error {
             TapError::Namespace { .. } => OpenError::NoNamespace(text),

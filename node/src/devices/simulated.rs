@@ -20,6 +20,7 @@ struct Device {
     end: Arc<MemoryEnd>,
     identity: u64,
     up: bool,
+    carrier: bool,
 }
 
 #[derive(Debug, Default)]
@@ -28,6 +29,7 @@ struct Inner {
     devices: BTreeMap<(Option<PathBuf>, String), Device>,
     identities: u64,
     opened: Vec<DeviceRequest>,
+    restored: Vec<DeviceRequest>,
     refusal: Option<OpenError>,
 }
 
@@ -85,6 +87,19 @@ impl SimulatedWorld {
         self.inner().opened.clone()
     }
 
+    /// All requests so far to give a device what it lost, in order.
+    #[must_use]
+    pub fn restored(&self) -> Vec<DeviceRequest> {
+        self.inner().restored.clone()
+    }
+
+    /// Whether a device has a carrier; `None` if it is not there.
+    #[must_use]
+    pub fn carrier(&self, netns: Option<&Path>, device: &str) -> Option<bool> {
+        let key = (netns.map(Path::to_owned), device.to_owned());
+        self.inner().devices.get(&key).map(|device| device.carrier)
+    }
+
     /// From now on every device is refused with `error`, or none if that is `None`.
     pub fn refuse(&self, error: Option<OpenError>) {
         self.inner().refusal = error;
@@ -116,7 +131,8 @@ impl Devices for SimulatedDevices {
         let adopted = inner.devices.contains_key(&key(&request.port));
         inner.identities += 1;
         let identity = inner.identities;
-        inner.devices.insert(key(&request.port), Device { end: Arc::new(end), identity, up: true });
+        let device = Device { end: Arc::new(end), identity, up: true, carrier: request.carrier };
+        inner.devices.insert(key(&request.port), device);
         Ok(OpenDevice {
             queues: queues.into_iter().map(|queue| Queue::Other(Box::new(queue))).collect(),
             offloads: Offloads::ALL,
@@ -124,6 +140,15 @@ impl Devices for SimulatedDevices {
             adopted,
             warnings: Vec::new(),
         })
+    }
+
+    fn restore(&mut self, request: &DeviceRequest) -> Result<Vec<String>, String> {
+        let mut inner = self.0.inner();
+        inner.restored.push(request.clone());
+        if let Some(device) = inner.devices.get_mut(&key(&request.port)) {
+            device.carrier = request.carrier;
+        }
+        Ok(Vec::new())
     }
 
     fn presence(&mut self, port: &PortConfig) -> Result<Presence, String> {

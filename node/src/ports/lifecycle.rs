@@ -4,7 +4,8 @@
 //! and once a second the control side looks whether the file of each namespace still stands for the same one
 //! (one `stat`), since nothing else tells. At ports in trouble, and at no other, it looks more closely:
 //!
-//! - *link down*: the device was set down inside its namespace. Once it is up again, the workers are told.
+//! - *link down*: the device was set down inside its namespace. Once it is up again, the workers are told, and
+//!   the device is given back the addresses and routes that the kernel took from it.
 //! - *gone*: the device or its namespace is not there. It is opened anew, which makes the device if the
 //!   namespace is there (again), at most once a second. A port of the API whose namespace stays away for [`REAP_MS`] is given up:
 //!   its pod is no more. A configured port waits for ever.

@@ -15,6 +15,7 @@ fn ports_of_the_api_are_back_after_a_restart_with_what_was_set() {
     node.add_pod(10);
     node.add_pod(11);
     node.client.set_port("p11", AdminState::Down).unwrap();
+    assert_eq!(node.world.carrier(Some(&netns("p11")), "eth0"), Some(false));
     let stranger = MacAddress([2, 9, 9, 9, 9, 9]);
     node.client.add_fdb(stranger, "p10").unwrap();
     node.add_pod(12);
@@ -22,6 +23,8 @@ fn ports_of_the_api_are_back_after_a_restart_with_what_was_set() {
     let node = node.restart("");
     assert_eq!(node.state("p10"), Some(PortState::Up));
     assert_eq!(node.state("p11"), Some(PortState::Down));
+    assert_eq!(node.world.carrier(Some(&netns("p11")), "eth0"), Some(false));
+    assert_eq!(node.world.carrier(Some(&netns("p10")), "eth0"), Some(true));
     assert_eq!(node.state("p12"), None);
     let entries = node.client.fdb(Some("p10")).unwrap();
     assert!(entries.iter().any(|entry| entry.mac == stranger && entry.state == "static"), "{entries:?}");
@@ -45,6 +48,8 @@ fn a_link_that_goes_down_is_reported_and_revived() {
     assert!(node.client.status().unwrap().degraded);
     node.world.set_link(b.netns.as_deref(), "eth0", true);
     eventually("p11 is up", || node.state("p11").filter(|state| *state == PortState::Up));
+    let restored = eventually("p11 gets back what it lost", || node.world.restored().pop());
+    assert_eq!((restored.port.addresses, restored.carrier), (b.addresses.clone(), true));
     let sent = frame(10, MacAddress([2, 0, 0, 0, 0, 11]));
     eventually("the frame", || {
         near.send(&sent, Offload::NONE).unwrap();

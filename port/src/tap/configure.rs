@@ -7,7 +7,7 @@ use std::net::IpAddr;
 
 use ipnet::IpNet;
 
-use super::netlink::{LinkChange, Netlink};
+use super::netlink::{Link, LinkChange, Netlink};
 use super::{TapConfig, TapError};
 
 /// Brings the device into the configured state and up; returns its index.
@@ -24,7 +24,7 @@ pub(super) fn apply(
         mac: (link.mac != Some(config.mac)).then_some(config.mac),
         mtu_bytes: (link.mtu_bytes != config.mtu_bytes).then_some(config.mtu_bytes),
         queue_frames: (link.queue_frames != config.queue_frames).then_some(config.queue_frames),
-        up: false,
+        ..LinkChange::default()
     };
     if change != LinkChange::default() {
         let action = format!(
@@ -42,19 +42,70 @@ pub(super) fn apply(
     if let Err(error) = netlink.put_noqueue(link.index) {
         warnings.push(format!("{device}: cannot set its queueing discipline to noqueue: {error}"));
     }
+    if let Err(error) = set_carrier(netlink, config, &link) {
+        warnings.push(format!("{device}: cannot set its carrier: {error}"));
+    }
     // Up after the addresses, so that arp_notify announces them.
     let up = LinkChange { up: true, ..LinkChange::default() };
     netlink.change_link(link.index, &up).map_err(failed("set up".to_owned()))?;
     for &gateway in &config.default_routes {
-        let on_link = !config.addresses.iter().any(|net| net.contains(&gateway));
-        let added = netlink
-            .add_default_route(link.index, gateway, on_link)
-            .map_err(failed(format!("add the default route by {gateway} to")))?;
-        if !added && !link.up {
+        if !add_default_route(netlink, config, link.index, gateway)? && !link.up {
             warnings.push(format!("{device}: there is a default route already; {gateway} was not added"));
         }
     }
     Ok(link.index)
+}
+
+/// Sets the carrier and, if the device is up, puts back what is missing of addresses and default routes; says
+/// what that was. Nothing is taken away, and a default route by another gateway stays as it is.
+pub(super) fn restore(
+    netlink: &mut Netlink,
+    config: &TapConfig,
+    link: &Link,
+) -> Result<Vec<String>, TapError> {
+    let mut restored = Vec::new();
+    let failed = |action: String| move |error| TapError::configure(&config.device, action, error);
+    if set_carrier(netlink, config, link).map_err(failed("set the carrier of".to_owned()))? {
+        restored.push(format!("carrier {}", if config.carrier { "on" } else { "off" }));
+    }
+    if !link.up {
+        return Ok(restored);
+    }
+    for &address in &config.addresses {
+        let added = netlink.add_address(link.index, address);
+        if added.map_err(failed(format!("give address {address} to")))? {
+            restored.push(format!("address {address}"));
+        }
+    }
+    for &gateway in &config.default_routes {
+        if add_default_route(netlink, config, link.index, gateway)? {
+            restored.push(format!("default route by {gateway}"));
+        }
+    }
+    Ok(restored)
+}
+
+/// True if that was a change.
+fn set_carrier(netlink: &mut Netlink, config: &TapConfig, link: &Link) -> io::Result<bool> {
+    if link.carrier == config.carrier {
+        return Ok(false);
+    }
+    let change = LinkChange { carrier: Some(config.carrier), ..LinkChange::default() };
+    netlink.change_link(link.index, &change).map(|()| true)
+}
+
+/// False if there is a default route already.
+fn add_default_route(
+    netlink: &mut Netlink,
+    config: &TapConfig,
+    index: u32,
+    gateway: IpAddr,
+) -> Result<bool, TapError> {
+    let on_link = !config.addresses.iter().any(|net| net.contains(&gateway));
+    let action = || format!("add the default route by {gateway} to");
+    netlink
+        .add_default_route(index, gateway, on_link)
+        .map_err(|error| TapError::configure(&config.device, action(), error))
 }
 
 /// The settings under `/proc/sys/net`, which show the namespace of the thread that opens them. None keeps

@@ -53,6 +53,9 @@ pub struct TapConfig {
     pub addresses: Vec<IpNet>,
     /// Gateways of default routes, at most one of each family.
     pub default_routes: Vec<IpAddr>,
+    /// Whether the pod sees a carrier. Without one the device can be configured, but nothing is sent to us.
+    /// Linux before 5.0 always shows one.
+    pub carrier: bool,
     /// The device outlives the process.
     pub persistent: bool,
     /// The driver's NAPI (`IFF_NAPI`): what we write is received in a softirq instead of our system call.
@@ -71,6 +74,7 @@ impl Default for TapConfig {
             queue_frames: 4096,
             addresses: Vec::new(),
             default_routes: Vec::new(),
+            carrier: true,
             persistent: true,
             napi: false,
         }
@@ -213,6 +217,19 @@ pub fn open(config: &TapConfig) -> Result<Tap, TapError> {
         return Err(TapError::Name { device: config.device.clone() });
     }
     namespace::inside(config.netns.as_deref(), || open_here(config))
+}
+
+/// Gives the device the carrier that it is to have and, if it is up, what it lost while it was down: that takes
+/// the routes and, unless the namespace's settings say otherwise, the IPv6 addresses. Says what was missing. A
+/// device that is not there misses nothing; what others configured stays.
+///
+/// # Errors
+/// A missing capability, or what rtnetlink says, as when the link has just been set down again.
+pub fn restore(config: &TapConfig) -> Result<Vec<String>, TapError> {
+    let restored = look(config.netns.as_deref(), &config.device, |link, netlink| {
+        configure::restore(netlink, config, link)
+    })?;
+    Ok(restored.unwrap_or_default())
 }
 
 /// What became of the device. Of a namespace whose file is gone, or is another one's by now, nothing else

@@ -34,6 +34,7 @@ pub(super) struct Link {
     pub(super) index: u32,
     pub(super) up: bool,
     pub(super) running: bool,
+    pub(super) carrier: bool,
     pub(super) mac: Option<MacAddress>,
     pub(super) mtu_bytes: u32,
     pub(super) queue_frames: u32,
@@ -50,6 +51,8 @@ pub(super) struct LinkChange {
     pub(super) mac: Option<MacAddress>,
     pub(super) mtu_bytes: Option<u32>,
     pub(super) queue_frames: Option<u32>,
+    /// As if a cable was put in or pulled; TAPs know it since Linux 5.0.
+    pub(super) carrier: Option<bool>,
     pub(super) up: bool,
 }
 
@@ -91,6 +94,7 @@ impl Netlink {
         attributes.extend(change.mac.map(|mac| LinkAttribute::Address(mac.0.to_vec())));
         attributes.extend(change.mtu_bytes.map(LinkAttribute::Mtu));
         attributes.extend(change.queue_frames.map(LinkAttribute::TxQueueLen));
+        attributes.extend(change.carrier.map(|carrier| LinkAttribute::Carrier(carrier.into())));
         self.request(RouteNetlinkMessage::SetLink(message), 0).map(drop)
     }
 
@@ -110,9 +114,18 @@ impl Netlink {
         self.request(RouteNetlinkMessage::NewQueueDiscipline(message), flags).map(drop)
     }
 
-    /// Gives the device an address, or keeps it. IPv6 addresses are usable at once (`IFA_F_NODAD`), as those
-    /// that the CNI bridge plugin configures.
+    /// Gives the device an address, or puts it in the place of the one that is there. IPv6 addresses are usable
+    /// at once (`IFA_F_NODAD`), as those that the CNI bridge plugin configures.
     pub(super) fn put_address(&mut self, index: u32, address: IpNet) -> io::Result<()> {
+        self.new_address(index, address, NLM_F_CREATE | NLM_F_REPLACE)
+    }
+
+    /// Gives the device an address that it has not; `Ok(false)` if it has.
+    pub(super) fn add_address(&mut self, index: u32, address: IpNet) -> io::Result<bool> {
+        is_new(self.new_address(index, address, NLM_F_CREATE | NLM_F_EXCL))
+    }
+
+    fn new_address(&mut self, index: u32, address: IpNet, flags: u16) -> io::Result<()> {
         let mut message = AddressMessage::default();
         message.header.family = family(address.addr());
         message.header.prefix_len = address.prefix_len();
@@ -126,7 +139,6 @@ impl Netlink {
             IpNet::V4(_) => {}
             IpNet::V6(_) => message.attributes.push(AddressAttribute::Flags(AddressFlags::Nodad)),
         }
-        let flags = NLM_F_CREATE | NLM_F_REPLACE;
         self.request(RouteNetlinkMessage::NewAddress(message), flags).map(drop)
     }
 
@@ -149,11 +161,7 @@ impl Netlink {
         }
         message.attributes =
             vec![RouteAttribute::Oif(index), RouteAttribute::Gateway(RouteAddress::from(gateway))];
-        match self.request(RouteNetlinkMessage::NewRoute(message), NLM_F_CREATE | NLM_F_EXCL) {
-            Ok(_) => Ok(true),
-            Err(error) if error.raw_os_error() == Some(libc::EEXIST) => Ok(false),
-            Err(error) => Err(error),
-        }
+        is_new(self.request(RouteNetlinkMessage::NewRoute(message), NLM_F_CREATE | NLM_F_EXCL).map(drop))
     }
 
     /// Sends one request and waits for its answer: an acknowledgement, or one message and then that.
@@ -196,6 +204,15 @@ impl Netlink {
     }
 }
 
+/// False if there was one already.
+fn is_new(added: io::Result<()>) -> io::Result<bool> {
+    match added {
+        Ok(()) => Ok(true),
+        Err(error) if error.raw_os_error() == Some(libc::EEXIST) => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
 fn family(address: IpAddr) -> AddressFamily {
     match address {
         IpAddr::V4(_) => AddressFamily::Inet,
@@ -213,6 +230,7 @@ fn read_link(message: &LinkMessage) -> Link {
     for attribute in &message.attributes {
         match attribute {
             LinkAttribute::Address(bytes) => link.mac = MacAddress::read(bytes, 0),
+            LinkAttribute::Carrier(carrier) => link.carrier = *carrier != 0,
             LinkAttribute::Mtu(mtu_bytes) => link.mtu_bytes = *mtu_bytes,
             LinkAttribute::TxQueueLen(frames) => link.queue_frames = *frames,
             LinkAttribute::Stats64(stats) => link.stats = *stats,
