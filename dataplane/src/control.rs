@@ -304,8 +304,9 @@ impl Dataplane {
         (0..self.workers.len()).try_for_each(|worker| self.command(worker, Command::Revive { port }))
     }
 
-    /// Sends frames of the switch itself (at most 64, each a whole Ethernet frame) to a port, by the first
-    /// worker that can.
+    /// Sends frames of the switch itself, each a whole Ethernet frame, to a port by this worker, which has a
+    /// queue of it. What cannot be sent is counted by the worker (`copies_dropped`) and before the port
+    /// (`tx_dropped`).
     ///
     /// # Errors
     /// [`CommandError`]

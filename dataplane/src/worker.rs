@@ -164,25 +164,31 @@ impl Worker {
         }
         let items = self.burst.len();
         if items > 0 {
-            let mut pass = Pass {
-                burst: &mut self.burst,
-                scratch: &mut self.scratch,
-                view: View {
-                    snapshot: self.snapshot.load(),
-                    counters: &self.counters,
-                    worker: self.index,
-                    now_ms,
-                },
-                ports: &mut self.ports,
-                out: &mut self.outboxes,
-            };
-            pass.run_handed(&self.handed);
+            self.send_handed(now_ms);
+            let ring = &self.inboxes[inbox];
             for frame in self.burst.drain() {
                 ring.give_empty(frame.into_buffer());
             }
-            self.handed.clear();
         }
         items
+    }
+
+    /// Sends the burst's frames as `handed` says. They stay in the burst.
+    fn send_handed(&mut self, now_ms: u64) {
+        let mut pass = Pass {
+            burst: &mut self.burst,
+            scratch: &mut self.scratch,
+            view: View {
+                snapshot: self.snapshot.load(),
+                counters: &self.counters,
+                worker: self.index,
+                now_ms,
+            },
+            ports: &mut self.ports,
+            out: &mut self.outboxes,
+        };
+        pass.run_handed(&self.handed);
+        self.handed.clear();
     }
 
     /// Returns true if the worker is to stop.
@@ -203,37 +209,44 @@ impl Worker {
         false
     }
 
-    /// Sends frames of the switch itself to one port, past learning and security.
+    /// Sends frames of the switch itself to one port, past learning and security, in as many bursts as they
+    /// need. What is no frame, or finds no buffer at all, counts as a copy dropped before that port.
     fn originate(&mut self, port: PortId, frames: &[Vec<u8>], now_ms: u64) {
         self.handed.clear();
-        for bytes in frames.iter().take(packet::BURST_FRAMES) {
-            let Some(buffer) = self.ports.pool().take() else { break };
-            match Frame::copied(buffer, bytes, port) {
-                Ok(frame) => {
-                    self.handed.push(Handed { egress: port, is_copy: true });
-                    if let Err(frame) = self.burst.push(frame) {
+        let mut unsent = 0;
+        let mut rest = frames;
+        while !rest.is_empty() {
+            while !self.burst.is_full()
+                && let [bytes, others @ ..] = rest
+                && let Some(buffer) = self.ports.pool().take()
+            {
+                rest = others;
+                match Frame::copied(buffer, bytes, port).map(|frame| self.burst.push(frame)) {
+                    Ok(Ok(())) => self.handed.push(Handed { egress: port, is_copy: true }),
+                    Ok(Err(frame)) => {
+                        unsent += 1;
                         self.ports.pool().give(frame.into_buffer());
                     }
+                    Err(buffer) => {
+                        unsent += 1;
+                        self.ports.pool().give(buffer);
+                    }
                 }
-                Err(buffer) => self.ports.pool().give(buffer),
             }
+            if self.burst.is_empty() {
+                break;
+            }
+            self.counters.originated.add(self.burst.len() as u64);
+            self.send_handed(now_ms);
+            self.burst.recycle(self.ports.pool());
         }
-        self.counters.originated.add(self.burst.len() as u64);
-        let mut pass = Pass {
-            burst: &mut self.burst,
-            scratch: &mut self.scratch,
-            view: View {
-                snapshot: self.snapshot.load(),
-                counters: &self.counters,
-                worker: self.index,
-                now_ms,
-            },
-            ports: &mut self.ports,
-            out: &mut self.outboxes,
-        };
-        pass.run_handed(&self.handed);
-        self.handed.clear();
-        self.burst.recycle(self.ports.pool());
+        unsent += rest.len() as u64;
+        if unsent > 0 {
+            self.counters.copies_dropped.add(unsent);
+            let cells =
+                self.snapshot.load().port(port).and_then(|entry| entry.counters.of_worker(self.index));
+            cells.into_iter().for_each(|cells| cells.tx_dropped.add(unsent));
+        }
     }
 }
 

@@ -267,6 +267,65 @@ fn a_port_without_segmentation_gets_the_datagrams_one_by_one() {
     assert_eq!(rig.received(1), frames);
 }
 
+/// Whether they travel together from there on is the other worker's matter.
+#[test]
+fn datagrams_handed_to_another_worker_arrive_whole_in_order_and_are_counted_there() {
+    for family in FAMILIES {
+        let mut rig = Rig::new(2, &[Plan::owned_by(0), Plan::owned_by(1), Plan::owned_by(1)]);
+        rig.introduce();
+        let lengths: Vec<usize> = (0..200).map(|n| [100, 100, 100, 7][n % 4]).collect();
+        let frames = numbered(family, &lengths);
+        let mut expected = Vec::new();
+        // More than a burst in one go, twice, with a copy for everybody among them.
+        for part in frames.chunks(100) {
+            for (at, (frame, offload)) in part.iter().enumerate() {
+                if at == 50 {
+                    rig.send(0, &broadcast(0, b"in between"));
+                    expected.push(broadcast(0, b"in between"));
+                }
+                rig.send_unfinished(0, frame, *offload);
+                expected.push(without_identification(finished(frame, *offload)));
+            }
+            rig.run();
+        }
+        let received = rig.received(1);
+        let got = received.iter().flat_map(|(frame, offload)| datagrams(frame, *offload));
+        assert!(got.map(without_identification).eq(expected.iter().cloned().map(without_identification)));
+        assert_eq!(rig.frames(2), vec![broadcast(0, b"in between"); 2]);
+        let [first, second] = [0, 1].map(|worker| rig.simulation.counters(worker));
+        assert_eq!(
+            (first.handed_off.get(), first.received.get()),
+            (204, 2),
+            "two frames, two copies of each"
+        );
+        assert_eq!((second.received.get(), second.forwarded.get()), (200, 200));
+        let bytes: usize = frames.iter().map(|(frame, _)| frame.len()).sum();
+        let totals = rig.totals(1);
+        assert_eq!(totals.tx_packets, 202);
+        assert_eq!(totals.tx_bytes, (bytes + 2 * broadcast(0, b"in between").len()) as u64);
+        rig.assert_balanced();
+    }
+}
+
+#[test]
+fn datagrams_beyond_what_the_ring_between_two_workers_holds_are_dropped_by_name() {
+    let mut rig = Rig::new(2, &[Plan::owned_by(0), Plan::owned_by(1)]);
+    rig.introduce();
+    let frames = numbered(Family::V6, &[50; 200]);
+    for (frame, offload) in &frames {
+        rig.send_unfinished(0, frame, *offload);
+    }
+    while rig.simulation.step(0, rig.now_ms).items > 0 {}
+    rig.run();
+    let received = rig.received(1);
+    let got: Vec<_> = received.iter().flat_map(|(frame, offload)| datagrams(frame, *offload)).collect();
+    let originals: Vec<_> = frames.iter().map(|(frame, offload)| finished(frame, *offload)).collect();
+    assert_eq!(got[..], originals[..got.len()], "the first ones, in order");
+    assert_eq!(got.len(), 128);
+    rig.assert_only_drops(packet::DropReason::HandoffFull, 72);
+    rig.assert_balanced();
+}
+
 #[test]
 fn a_run_that_is_refused_counts_every_datagram_as_dropped() {
     let full = Plan { frames_max: 0, ..Plan::default() };

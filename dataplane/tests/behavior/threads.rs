@@ -260,6 +260,32 @@ fn the_switch_speaks_for_itself_past_learning_and_security() {
 }
 
 #[test]
+fn however_many_frames_the_switch_says_itself_all_are_sent_in_order_or_counted() {
+    // Fewer buffers than a burst has frames, then more.
+    for buffers in [5, 128] {
+        let mut config = config(1, EngineKind::Epoll);
+        config.ports.buffers = buffers;
+        let running = Running::start(&config, &[Plan::default(), Plan::default()]);
+        let mut frames: Vec<_> = (0..200_u8).map(|n| udp(STRANGER, 1, &[n; 20])).collect();
+        running.dataplane.originate(port(1), frames.clone(), 0).unwrap();
+        for frame in &frames {
+            running.assert_arrives(1, frame);
+        }
+        // The longest fill a burst by their bytes; one beyond them is no frame.
+        frames = vec![vec![2; packet::FRAME_BYTES_MAX]; 20];
+        frames.insert(10, vec![2; packet::FRAME_BYTES_MAX + 1]);
+        running.dataplane.originate(port(0), frames, 0).unwrap();
+        wait_until(|| {
+            running.sum(|counters| counters.originated.get() + counters.copies_dropped.get()) >= 221
+        });
+        let totals = running.entries[0].counters.totals();
+        // They exceed the port's MTU, except where it is not looked at.
+        assert_eq!((totals.tx_packets + totals.tx_dropped, running.sum(|c| c.originated.get())), (21, 220));
+        assert_balanced(running.dataplane.counters(), &running.entries);
+    }
+}
+
+#[test]
 fn a_fault_is_told_to_the_control_side_and_mended_by_it() {
     let running = Running::two_workers(&[Plan::owned_by(0), Plan::owned_by(1)]);
     running.ends[1].set_link(Link::Down);
