@@ -28,5 +28,5 @@ pub use harness::{Test, missing_rights, run_root_tests};
 pub use namespace::{Namespace, unique_name};
 pub use rig::{Plan, Pod, Rig};
 pub use sys::RawSocket;
-pub use talk::{Trickle, bulk_transfer, connect, exchange, listen, ping, send_datagrams};
+pub use talk::{Trickle, bulk_transfer, connect, exchange, listen, ping, send_cut_datagrams, send_datagrams};
 pub use wait::{DEADLINE, wait_until};

@@ -1,6 +1,6 @@
-//! Frames byte for byte: an `AF_PACKET` socket on one device (packet(7)).
+//! Frames byte for byte: an `AF_PACKET` socket on one device (packet(7)); and UDP segmentation.
 //!
-//! The only `unsafe` of the tests. The kernel takes 802.1Q tags out of received frames and tells of them apart
+//! The only `unsafe` of the tests. For `AF_PACKET` the kernel takes 802.1Q tags out of received frames and tells of them apart
 //! (`PACKET_AUXDATA`); they are put back here, so that a frame reads as it was on the wire.
 
 #![expect(
@@ -11,7 +11,8 @@
 use std::ffi::CString;
 use std::io;
 use std::mem::{size_of, size_of_val, zeroed};
-use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
+use std::net::UdpSocket;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::time::Duration;
 
 use crate::Namespace;
@@ -20,6 +21,23 @@ use crate::Namespace;
 const FRAME_BYTES: usize = 65_536 + 64;
 /// Bytes that the socket may hold while a test looks elsewhere.
 const RECEIVE_BUFFER_BYTES: libc::c_int = 32 << 20;
+
+/// What is sent by `socket` from now on is cut into datagrams of `bytes` bytes (`UDP_SEGMENT`, udp(7)), as late
+/// as the devices on its way allow.
+///
+/// # Errors
+/// What the kernel says.
+pub(crate) fn cut_datagrams(socket: &UdpSocket, bytes: u16) -> io::Result<()> {
+    set_option(socket.as_fd(), libc::SOL_UDP, libc::UDP_SEGMENT, &libc::c_int::from(bytes))
+}
+
+fn set_option<T>(fd: BorrowedFd<'_>, level: libc::c_int, option: libc::c_int, value: &T) -> io::Result<()> {
+    let length = size_of_val(value) as libc::socklen_t;
+    // SAFETY: `value` is valid for `length` bytes during the call.
+    let status =
+        unsafe { libc::setsockopt(fd.as_raw_fd(), level, option, std::ptr::from_ref(value).cast(), length) };
+    if status == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
 
 /// An `AF_PACKET` socket bound to one device, which hears everything that the device receives.
 #[derive(Debug)]
@@ -71,12 +89,7 @@ impl RawSocket {
     }
 
     fn set_option<T>(&self, level: libc::c_int, option: libc::c_int, value: &T) -> io::Result<()> {
-        let length = size_of_val(value) as libc::socklen_t;
-        // SAFETY: `value` is valid for `length` bytes during the call.
-        let status = unsafe {
-            libc::setsockopt(self.fd.as_raw_fd(), level, option, std::ptr::from_ref(value).cast(), length)
-        };
-        if status == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+        set_option(self.fd.as_fd(), level, option, value)
     }
 
     fn bind(&self, index: libc::c_int) -> io::Result<()> {

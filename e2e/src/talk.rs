@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use sha2::{Digest, Sha256};
 
+use crate::sys::cut_datagrams;
 use crate::{DEADLINE, Namespace, wait_until};
 
 /// One echo request with `payload_bytes` that may not be fragmented; true if it is answered within two seconds.
@@ -128,6 +129,30 @@ pub fn send_datagrams(from: &Namespace, to: &Namespace, address: IpAddr, sizes: 
             }
         };
         assert!(heard[..length] == sent[..], "a datagram of {size} bytes to {target} was altered");
+    }
+}
+
+/// Sends as much as one call can by a socket that has the kernel cut it into datagrams of `size` bytes, `rounds`
+/// times, and compares what arrives.
+///
+/// # Panics
+/// If one is lost or altered.
+pub fn send_cut_datagrams(from: &Namespace, to: &Namespace, address: IpAddr, size: u16, rounds: usize) {
+    let (speaker, listener, target) = datagram_sockets(from, to, address);
+    cut_datagrams(&speaker, size).expect("the kernel has UDP segmentation");
+    let mut generator = crate::script::Random::new(size.into());
+    // 64 datagrams are the most that every kernel takes at once.
+    let count = (65_000 / usize::from(size)).min(64);
+    let mut sent = vec![0; count * usize::from(size) - 1];
+    for _ in 0..rounds {
+        generator.fill(&mut sent);
+        speaker.send_to(&sent, target).unwrap_or_else(|error| panic!("sending {count} of {size}: {error}"));
+        let mut heard = vec![0; 65_536];
+        for datagram in sent.chunks(size.into()) {
+            let length =
+                listener.recv(&mut heard).unwrap_or_else(|error| panic!("{size} to {target}: {error}"));
+            assert!(heard[..length] == *datagram, "a datagram of {size} bytes to {target} was altered");
+        }
     }
 }
 

@@ -56,6 +56,9 @@ pub struct TapConfig {
     /// Whether the pod sees a carrier. Without one the device can be configured, but nothing is sent to us.
     /// Linux before 5.0 always shows one.
     pub carrier: bool,
+    /// The most that is to be left unfinished between the kernel and us: less than everything shows how an
+    /// older kernel does.
+    pub offloads_max: Offloads,
     /// The device outlives the process.
     pub persistent: bool,
     /// The driver's NAPI (`IFF_NAPI`): what we write is received in a softirq instead of our system call.
@@ -75,6 +78,7 @@ impl Default for TapConfig {
             addresses: Vec::new(),
             default_routes: Vec::new(),
             carrier: true,
+            offloads_max: Offloads::ALL,
             persistent: true,
             napi: false,
         }
@@ -333,7 +337,7 @@ fn open_here(config: &TapConfig) -> Result<Tap, TapError> {
     let header_bytes = libc::c_int::try_from(VNET_HEADER_BYTES).unwrap_or(libc::c_int::MAX);
     tun::set_vnet_header_bytes(first, header_bytes)
         .map_err(|errno| TapError::configure(device, "set the vnet header's length of", errno))?;
-    let offloads = offloads::negotiate(|flags| tun::set_offload(first, flags))
+    let offloads = offloads::negotiate(config.offloads_max, |flags| tun::set_offload(first, flags))
         .map_err(|errno| TapError::configure(device, "set the offloads of", errno))?;
     let mut warnings = Vec::new();
     let ifindex = configure::apply(&mut netlink, config, &mut warnings)?;

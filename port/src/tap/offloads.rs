@@ -15,9 +15,9 @@ const STEPS: [(u32, Offloads); 4] = [
     (0, Offloads::NONE),
 ];
 
-/// Asks `set` for the most that it does not refuse with `EINVAL`.
-pub(super) fn negotiate(mut set: impl FnMut(u32) -> Result<()>) -> Result<Offloads> {
-    for (flags, offloads) in STEPS {
+/// Asks `set` for the most, of what is within `most`, that it does not refuse with `EINVAL`.
+pub(super) fn negotiate(most: Offloads, mut set: impl FnMut(u32) -> Result<()>) -> Result<Offloads> {
+    for (flags, offloads) in STEPS.into_iter().filter(|(_, offloads)| is_within(*offloads, most)) {
         match set(flags) {
             Ok(()) => return Ok(offloads),
             Err(Errno::INVAL) => {}
@@ -25,6 +25,11 @@ pub(super) fn negotiate(mut set: impl FnMut(u32) -> Result<()>) -> Result<Offloa
         }
     }
     Err(Errno::INVAL)
+}
+
+fn is_within(offloads: Offloads, most: Offloads) -> bool {
+    let parts = |of: Offloads| [of.checksum, of.tso4, of.tso6, of.tso_ecn, of.uso];
+    parts(offloads).into_iter().zip(parts(most)).all(|(wanted, allowed)| allowed || !wanted)
 }
 
 #[cfg(test)]
@@ -38,15 +43,37 @@ mod tests {
 
     #[test]
     fn a_kernel_without_uso_still_gives_tso() {
-        assert_eq!(negotiate(kernel(u32::MAX)), Ok(Offloads::ALL));
-        assert_eq!(negotiate(kernel(TSO_FLAGS)), Ok(Offloads { uso: false, ..Offloads::ALL }));
+        let negotiate = |known| negotiate(Offloads::ALL, kernel(known));
+        assert_eq!(negotiate(u32::MAX), Ok(Offloads::ALL));
+        assert_eq!(negotiate(TSO_FLAGS), Ok(Offloads { uso: false, ..Offloads::ALL }));
+        assert_eq!(negotiate(TSO_FLAGS | libc::TUN_F_USO4), Ok(Offloads { uso: false, ..Offloads::ALL }));
         let checksum = Offloads { checksum: true, ..Offloads::NONE };
-        assert_eq!(negotiate(kernel(libc::TUN_F_CSUM)), Ok(checksum));
-        assert_eq!(negotiate(kernel(0)), Ok(Offloads::NONE));
+        assert_eq!(negotiate(libc::TUN_F_CSUM), Ok(checksum));
+        assert_eq!(negotiate(libc::TUN_F_CSUM | libc::TUN_F_TSO4), Ok(checksum));
+        assert_eq!(negotiate(0), Ok(Offloads::NONE));
+    }
+
+    #[test]
+    fn each_step_asks_for_less_until_one_is_taken() {
+        let asked = |most, known| {
+            let (mut asked, mut set) = (Vec::new(), kernel(known));
+            let outcome = negotiate(most, |flags| {
+                asked.push(flags);
+                set(flags)
+            });
+            assert!(outcome.is_ok());
+            asked
+        };
+        let steps = [TSO_FLAGS | USO_FLAGS, TSO_FLAGS, libc::TUN_F_CSUM, 0];
+        assert_eq!(asked(Offloads::ALL, 0), steps);
+        assert_eq!(asked(Offloads::ALL, TSO_FLAGS), steps[..2]);
+        assert_eq!(asked(Offloads { uso: false, ..Offloads::ALL }, u32::MAX), steps[1..2]);
+        assert_eq!(asked(Offloads { checksum: true, uso: true, ..Offloads::NONE }, u32::MAX), steps[2..3]);
+        assert_eq!(asked(Offloads::NONE, u32::MAX), steps[3..]);
     }
 
     #[test]
     fn an_error_other_than_unknown_flags_is_not_hidden() {
-        assert_eq!(negotiate(|_| Err(Errno::BADFD)), Err(Errno::BADFD));
+        assert_eq!(negotiate(Offloads::ALL, |_| Err(Errno::BADFD)), Err(Errno::BADFD));
     }
 }
