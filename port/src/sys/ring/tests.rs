@@ -147,6 +147,28 @@ fn more_completions_than_the_queue_holds_lose_nothing_and_double_nothing() {
     assert_eq!(ring.lent(), 256);
 }
 
+/// Else a worker could sleep on completions that it never asks for.
+#[test]
+fn completions_in_overflow_count_as_something_to_do() {
+    let Some(mut ring) = ring(64, 1) else { return };
+    lend_all(&mut ring);
+    let mut sources = Sources::new(64);
+    sources.arm(&mut ring);
+    sources.send_round();
+    ring.submit(true).unwrap();
+    let mut seen = 0;
+    while seen < 64 {
+        assert!(ring.is_ready(), "{seen} of 64 messages were seen");
+        match ring.completion() {
+            Some(completion) => seen += usize::from(completion.buffer.is_some()),
+            None => {
+                assert!(ring.needs_submit());
+                ring.submit(true).unwrap();
+            }
+        }
+    }
+}
+
 #[test]
 fn reads_that_find_no_buffer_end_and_go_on_when_they_are_armed_again() {
     const SOURCES: usize = 16;
