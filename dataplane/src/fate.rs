@@ -6,7 +6,7 @@ use port::Transmission;
 use crate::counters::WorkerCounters;
 
 /// What has become of a frame so far.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug)]
 pub(crate) struct Fate {
     /// Copies sent.
     pub(crate) sent: u16,

@@ -25,6 +25,7 @@ mod run;
 pub mod simulation;
 pub mod sleep;
 mod snapshot;
+mod view;
 mod watchdog;
 mod wiring;
 mod worker;

@@ -7,34 +7,26 @@
 //!    together; send, or hand to the worker that holds the port's queue;
 //! 5. *settle*: each frame ends as forwarded or as dropped for one reason, and captures see it.
 //!
-//! A burst goes through each stage together: the `if`s are up, the `for`s are down. Jobs are made and sent
-//! in the order of arrival, so the order within a flow is kept.
+//! A burst goes through each stage together: the `if`s are up, the `for`s are down. A port's jobs are made and
+//! sent in the order of arrival, so the order within a flow is kept.
 
 use std::ops::Range;
 
-use packet::{BURST_FRAMES, Burst, DropReason, Frame, Layout, Offload, PortId, Stage};
+use packet::{BURST_FRAMES, Burst, DropReason, Layout, Offload, PortId, Stage};
 use port::{PortSet, Transmission};
 use switch::{Addresses, Forwarding};
 
 use crate::admission;
 use crate::capture::Settled;
-use crate::counters::{PortCells, WorkerCounters};
 use crate::fate::{Fate, Sent, Settlement};
 use crate::finish::Segments;
 use crate::handoff::{Handed, Outboxes};
 use crate::joined::Joined;
-use crate::snapshot::{PortEntry, Snapshot};
+use crate::snapshot::PortEntry;
+use crate::view::View;
 
 /// Sends are collected up to this many (a flood makes one for each port) before they go to the kernel.
 const JOBS_MAX: usize = 256;
-
-/// What the stages look at and none of them changes.
-pub(crate) struct View<'a> {
-    pub(crate) snapshot: &'a Snapshot,
-    pub(crate) counters: &'a WorkerCounters,
-    pub(crate) worker: usize,
-    pub(crate) now_ms: u64,
-}
 
 /// How many ports a frame goes to, which decides how it is handed to another worker.
 #[derive(Clone, Copy, Debug)]
@@ -45,6 +37,13 @@ enum Copies {
     OneOfSeveral,
     /// It was handed here already.
     Handed,
+}
+
+impl Copies {
+    /// True if nobody else needs the frame, so that it may change on its way out.
+    fn is_sole(self) -> bool {
+        !matches!(self, Self::OneOfSeveral)
+    }
 }
 
 /// A worker's working memory for one burst, allocated once.
@@ -175,7 +174,7 @@ impl Pass<'_> {
         } else if let Some(owner) = entry.owner_other_than(self.view.worker) {
             self.hand_off(index, entry, owner, copies);
         } else if entry.offloads.accept(frame.offload) {
-            let may_ride = frame.offload != Offload::NONE && matches!(copies, Copies::Only);
+            let may_ride = frame.offload != Offload::NONE && copies.is_sole();
             if !(may_ride && entry.offloads.uso && self.join(index, entry.id)) {
                 self.push_job(self.transmission(index, entry.id), copies);
             }
@@ -211,7 +210,7 @@ impl Pass<'_> {
 
     fn push_job(&mut self, job: Transmission, copies: Copies) {
         self.scratch.jobs.push(job);
-        self.scratch.may_lead = matches!(copies, Copies::Only);
+        self.scratch.may_lead = copies.is_sole();
         if self.scratch.jobs.len() >= JOBS_MAX {
             self.flush();
         }
@@ -331,47 +330,6 @@ impl Pass<'_> {
             for capture in self.view.snapshot.captures() {
                 capture.offer(&settled);
             }
-        }
-    }
-}
-
-impl View<'_> {
-    pub(crate) fn cells<'e>(&self, entry: Option<&'e PortEntry>) -> Option<&'e PortCells> {
-        entry?.counters.of_worker(self.worker)
-    }
-
-    /// Counts frames that came from one port.
-    fn count_heard(&self, entry: Option<&PortEntry>, row: &[Frame]) {
-        if let Some(cells) = self.cells(entry) {
-            cells.rx_packets.add(row.len() as u64);
-            cells.rx_bytes.add(row.iter().map(|frame| frame.len() as u64).sum());
-        }
-    }
-
-    /// Counts frames that went to one port.
-    fn count_sent(&self, port: PortId, sent: &Sent) {
-        let Some(cells) = self.cells(self.snapshot.port(port)) else { return };
-        cells.tx_packets.add(sent.packets);
-        cells.tx_bytes.add(sent.bytes);
-        cells.tx_dropped.add(sent.dropped);
-    }
-
-    /// Counts a received frame as dropped.
-    pub(crate) fn drop_received(&self, reason: DropReason, ingress: PortId) {
-        self.counters.dropped[reason.index()].add(1);
-        if let Some(cells) = self.cells(self.snapshot.port(ingress)) {
-            cells.rx_dropped.add(1);
-        }
-    }
-
-    /// Counts frames that were bad before they became frames.
-    pub(crate) fn count_rejected(&self, rejected: &[(PortId, DropReason)]) {
-        for (port, reason) in rejected {
-            if let Some(cells) = self.cells(self.snapshot.port(*port)) {
-                cells.rx_packets.add(1);
-            }
-            self.counters.received.add(1);
-            self.drop_received(*reason, *port);
         }
     }
 }

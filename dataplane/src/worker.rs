@@ -15,8 +15,9 @@ use crate::counters::WorkerCounters;
 use crate::events::{Event, Events};
 use crate::handoff::{Handed, HandoffRing, Outboxes};
 use crate::mailbox::{Command, Mailbox};
-use crate::pipeline::{Pass, Scratch, View};
+use crate::pipeline::{Pass, Scratch};
 use crate::snapshot::Snapshot;
+use crate::view::View;
 
 /// What a worker shares with the rest.
 pub(crate) struct Links {

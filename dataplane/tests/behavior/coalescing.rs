@@ -267,7 +267,6 @@ fn a_port_without_segmentation_gets_the_datagrams_one_by_one() {
     assert_eq!(rig.received(1), frames);
 }
 
-/// Whether they travel together from there on is the other worker's matter.
 #[test]
 fn datagrams_handed_to_another_worker_arrive_whole_in_order_and_are_counted_there() {
     for family in FAMILIES {
@@ -289,6 +288,8 @@ fn datagrams_handed_to_another_worker_arrive_whole_in_order_and_are_counted_ther
             rig.run();
         }
         let received = rig.received(1);
+        // Three of 100 bytes and the shorter one behind them travel together, but for the ends of bursts.
+        assert!((52..70).contains(&received.len()), "{} frames were sent", received.len());
         let got = received.iter().flat_map(|(frame, offload)| datagrams(frame, *offload));
         assert!(got.map(without_identification).eq(expected.iter().cloned().map(without_identification)));
         assert_eq!(rig.frames(2), vec![broadcast(0, b"in between"); 2]);
