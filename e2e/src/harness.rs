@@ -8,19 +8,27 @@ use libtest_mimic::{Arguments, Trial};
 pub struct Test {
     claim: String,
     program: Option<&'static str>,
+    obstacle: Option<String>,
     body: Box<dyn FnOnce() + Send>,
 }
 
 impl Test {
     /// A test of `claim`.
     pub fn new(claim: impl Into<String>, body: impl FnOnce() + Send + 'static) -> Self {
-        Self { claim: claim.into(), program: None, body: Box::new(body) }
+        Self { claim: claim.into(), program: None, obstacle: None, body: Box::new(body) }
     }
 
     /// The same test, which is ignored where `program` is not installed.
     #[must_use]
     pub fn needing(mut self, program: &'static str) -> Self {
         self.program = Some(program);
+        self
+    }
+
+    /// The same test, which is ignored for the reason `obstacle`, if there is one.
+    #[must_use]
+    pub fn unless(mut self, obstacle: Option<String>) -> Self {
+        self.obstacle = obstacle;
         self
     }
 
@@ -47,7 +55,8 @@ pub fn run_root_tests(threads: usize, tests: Vec<Test>) -> ExitCode {
         .into_iter()
         .map(|test| {
             let program = test.program.filter(|program| !is_installed(program));
-            let missing = missing.map(str::to_owned).or_else(|| Some(format!("needs {}", program?)));
+            let missing =
+                missing.map(str::to_owned).or(test.obstacle).or_else(|| Some(format!("needs {}", program?)));
             let trial = Trial::test(test.claim, move || {
                 (test.body)();
                 Ok(())
