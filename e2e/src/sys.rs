@@ -122,6 +122,17 @@ impl RawSocket {
         self.try_send(frame).unwrap_or_else(|error| panic!("sending {} bytes: {error}", frame.len()));
     }
 
+    /// Sends a frame that is still to be finished, as a vnet header of ten bytes (`struct virtio_net_hdr`) says.
+    ///
+    /// # Panics
+    /// If the kernel refuses it.
+    pub fn send_unfinished(&self, header: [u8; 10], frame: &[u8]) {
+        let set = |on: libc::c_int| self.set_option(libc::SOL_PACKET, libc::PACKET_VNET_HDR, &on);
+        set(1).expect("vnet headers can be had");
+        self.send(&[&header, frame].concat());
+        set(0).expect("vnet headers can be left out");
+    }
+
     /// The next received frame, if one comes within `timeout`.
     ///
     /// # Panics

@@ -42,6 +42,8 @@ impl PortFault {
             Errno::AGAIN | Errno::NOBUFS | Errno::NOMEM | Errno::INTR => (DropReason::TxQueueFull, None),
             Errno::IO | Errno::NETDOWN => (DropReason::EgressDown, Some(Self::LinkDown)),
             Errno::BADFD | Errno::NODEV | Errno::NXIO => (DropReason::EgressDown, Some(Self::Gone)),
+            // A packet socket's device, whose MTU may have changed since it was last looked at.
+            Errno::MSGSIZE => (DropReason::EgressMtu, None),
             _ => (DropReason::TxError, None),
         }
     }
@@ -55,6 +57,7 @@ mod tests {
     fn a_refused_frame_is_not_the_ports_fault() {
         assert_eq!(PortFault::of_write(Errno::INVAL), (DropReason::TxError, None));
         assert_eq!(PortFault::of_write(Errno::AGAIN), (DropReason::TxQueueFull, None));
+        assert_eq!(PortFault::of_write(Errno::MSGSIZE), (DropReason::EgressMtu, None));
     }
 
     #[test]

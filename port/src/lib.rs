@@ -1,8 +1,9 @@
 //! Where frames enter and leave.
 //!
 //! A worker owns one [`PortSet`]: its queue of every port, an I/O [engine](EngineKind) and the sleep until
-//! one of them has something to say. TAP queues  are driven by the engine itself, many at once with
-//! one system call; every other kind of port ([`memory`]) implements [`PortQueue`] and is polled.
+//! one of them has something to say. The queues of devices ([TAPs](tap) and
+//! [packet sockets](packet_socket)) are driven by the engine itself, many at once with one system call; every
+//! other kind of port ([`memory`]) implements [`PortQueue`] and is polled.
 //!
 //! Nothing here decides anything about a frame except whether it is one: what is too short, too long or
 //! carries metadata that contradict its length never reaches a burst and is reported instead.
@@ -11,6 +12,7 @@ mod direct;
 mod engine;
 mod fault;
 pub mod memory;
+pub mod packet_socket;
 pub mod pcap;
 pub mod pcapng;
 mod port_set;

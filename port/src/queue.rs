@@ -1,12 +1,14 @@
 //! What a queue of a port can do.
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::Arc;
 
 use packet::{
     Buffer, BufferPool, Burst, DropReason, FRAME_BYTES_MAX, Frame, HEADROOM_BYTES, Offload, PortId,
     VNET_HEADER_BYTES,
 };
 
+use crate::packet_socket::message::{HEADER_BYTES, frame_of};
 use crate::{PortFault, Transmission, Waker};
 
 /// Shortest frame: an Ethernet header.
@@ -151,6 +153,21 @@ impl<'a> Intake<'a> {
         }
     }
 
+    /// Takes what one receive from a packet socket brought: a [message](crate::packet_socket::message) of
+    /// `received_bytes`. The reasons are those of
+    /// [`accept_with_vnet_header`](Self::accept_with_vnet_header).
+    pub(crate) fn accept_message(&mut self, port: PortId, mut buffer: Buffer, received_bytes: usize) {
+        match frame_of(&mut buffer, received_bytes) {
+            Ok((frame_bytes, offload)) => self.accept(port, buffer, frame_bytes, offload),
+            Err(reason) => self.refuse(port, buffer, reason),
+        }
+    }
+
+    /// Reports a frame that was received, and lost before it came to us.
+    pub(crate) fn report(&mut self, port: PortId, reason: DropReason) {
+        self.malformed.push((port, reason));
+    }
+
     /// Reports a frame that was received but cannot be used, and takes its buffer back.
     pub fn refuse(&mut self, port: PortId, buffer: Buffer, reason: DropReason) {
         self.pool.give(buffer);
@@ -160,7 +177,7 @@ impl<'a> Intake<'a> {
 
 /// A queue for a worker to take over.
 pub enum Queue {
-    /// A TAP queue, driven by the worker's engine.
+    /// A queue of a device of the kernel (a TAP or a packet socket), driven by the worker's engine.
     Tap(TapQueue),
     /// Any other kind, polled.
     Other(Box<dyn PortQueue>),
@@ -175,22 +192,54 @@ impl std::fmt::Debug for Queue {
     }
 }
 
-/// One open queue of a TAP, nonblocking, whose every read and write carries a vnet header. Closing the last
-/// queue of a device that is not persistent removes the device.
+/// What an engine's file is, and so how it is read.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum FileKind {
+    /// A read brings a vnet header and the frame.
+    Tap,
+    /// A receive brings a [message](crate::packet_socket::message).
+    PacketSocket,
+}
+
+impl FileKind {
+    /// How much of a vnet header goes before a frame that is sent.
+    pub(crate) const fn header_bytes(self) -> usize {
+        match self {
+            Self::Tap => VNET_HEADER_BYTES,
+            Self::PacketSocket => HEADER_BYTES,
+        }
+    }
+}
+
+/// One open queue of a device, nonblocking, whose every read and write carries a vnet header: of a TAP, or of
+/// a port on [somebody else's device](crate::packet_socket). Closing the last queue of a TAP that is not
+/// persistent removes the device.
 #[derive(Debug)]
-pub struct TapQueue(OwnedFd);
+pub struct TapQueue {
+    file: Arc<OwnedFd>,
+    kind: FileKind,
+}
 
 impl TapQueue {
     /// The queue behind an open descriptor, such as one that a predecessor handed over: attached to a TAP
     /// with `IFF_NO_PI` and `IFF_VNET_HDR`, 12-byte vnet headers and `O_NONBLOCK`.
     #[must_use]
     pub fn from_fd(fd: OwnedFd) -> Self {
-        Self(fd)
+        Self { file: Arc::new(fd), kind: FileKind::Tap }
+    }
+
+    /// The queue behind a packet socket.
+    pub(crate) fn of_packet_socket(file: Arc<OwnedFd>) -> Self {
+        Self { file, kind: FileKind::PacketSocket }
+    }
+
+    pub(crate) fn kind(&self) -> FileKind {
+        self.kind
     }
 }
 
 impl AsFd for TapQueue {
     fn as_fd(&self) -> BorrowedFd<'_> {
-        self.0.as_fd()
+        self.file.as_fd()
     }
 }

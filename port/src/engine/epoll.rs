@@ -15,7 +15,9 @@ use packet::{BufferPool, DropReason, Frame, PORTS_MAX, PortId};
 use rustix::io::Errno;
 
 use super::Engine;
-use crate::queue::VNET_HEADER_OFFSET;
+use crate::packet_socket::message::MESSAGE_OFFSET;
+use crate::queue::{FileKind, VNET_HEADER_OFFSET};
+use crate::sys::packet_socket;
 use crate::{Intake, PortFault, TapQueue, Transmission, Waker};
 
 /// Frames that one port may bring before the next one has its turn.
@@ -104,9 +106,19 @@ fn take_turn(queue: &TapQueue, port: PortId, intake: &mut Intake<'_>) -> Turn {
             break;
         }
         let Some(mut buffer) = intake.buffer() else { break };
-        match rustix::io::read(queue, &mut buffer.bytes_mut()[VNET_HEADER_OFFSET..]) {
-            Ok(read_bytes) => intake.accept_with_vnet_header(port, buffer, read_bytes),
-            Err(errno) => {
+        let memory = buffer.bytes_mut();
+        let read = match queue.kind() {
+            FileKind::Tap => rustix::io::read(queue, &mut memory[VNET_HEADER_OFFSET..]),
+            FileKind::PacketSocket => packet_socket::receive(queue.as_fd(), &mut memory[MESSAGE_OFFSET..]),
+        };
+        match (read, queue.kind()) {
+            (Ok(bytes), FileKind::Tap) => intake.accept_with_vnet_header(port, buffer, bytes),
+            (Ok(bytes), FileKind::PacketSocket) => intake.accept_message(port, buffer, bytes),
+            // A super-frame of a kind that no vnet header describes: it is lost, and the port is well.
+            (Err(Errno::INVAL), FileKind::PacketSocket) => {
+                intake.refuse(port, buffer, DropReason::BadOffload);
+            }
+            (Err(errno), _) => {
                 intake.give_back(buffer);
                 return match PortFault::of_read(errno) {
                     Some(fault) => Turn::Fault(fault),
@@ -209,7 +221,8 @@ impl Engine for EpollEngine {
                 continue;
             }
             let header = frame.offload.to_vnet_header(job.headers_bytes);
-            let Some(bytes) = frame.with_prefix(&header) else {
+            let header = header.get(..tap.queue.kind().header_bytes()).unwrap_or(&header);
+            let Some(bytes) = frame.with_prefix(header) else {
                 *outcome = Err(DropReason::TxError);
                 continue;
             };

@@ -1,4 +1,4 @@
-//! The two ways to drive TAP queues: `io_uring` where the kernel offers what is needed, else `epoll`.
+//! The two ways to drive the queues of devices: `io_uring` where the kernel offers what is needed, else `epoll`.
 
 mod epoll;
 mod uring;
@@ -11,7 +11,7 @@ use packet::{BufferPool, DropReason, Frame, PortId};
 
 use crate::{Intake, PortFault, TapQueue, Transmission, Waker};
 
-/// Which engine drives TAP queues.
+/// Which engine drives the queues of devices.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub enum EngineKind {
     /// `io_uring` if the kernel offers what the engine needs (Linux 6.7, not disabled), else `epoll`.
@@ -26,8 +26,8 @@ pub enum EngineKind {
 /// What can be tuned of the `io_uring` engine.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct UringOptions {
-    /// Buffers that the kernel may read into ahead of us, shared by all ports of a worker: a power of two,
-    /// at most 32 768.
+    /// Buffers that the kernel may read into ahead of us, shared by all TAPs of a worker, and as many by all
+    /// its packet sockets: a power of two, at most 16 384.
     pub read_buffers: u16,
     /// The same while super-frames pass, at least 1.
     pub bulk_buffers: u16,
@@ -44,7 +44,7 @@ impl Default for UringOptions {
     }
 }
 
-/// Drives all TAP queues of a worker. Everything is nonblocking but [`wait`](Self::wait).
+/// Drives all queues of devices of a worker. Everything is nonblocking but [`wait`](Self::wait).
 pub(crate) trait Engine: Send {
     /// The name for statistics.
     fn name(&self) -> &'static str;

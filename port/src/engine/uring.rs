@@ -20,7 +20,8 @@ use packet::{Buffer, BufferPool, DropReason, Frame, PORTS_MAX, PortId};
 use rustix::io::Errno;
 
 use super::{Engine, UringOptions};
-use crate::sys::ring::{Completion, Ring, Writes};
+use crate::queue::FileKind;
+use crate::sys::ring::{Completion, Group, Ring, Writes};
 use crate::{Intake, PortFault, TapQueue, Transmission, Waker};
 
 const KIND_SHIFT: u32 = 56;
@@ -45,6 +46,15 @@ struct Tap {
     fault: Option<PortFault>,
 }
 
+impl Tap {
+    fn group(&self) -> Group {
+        match self.queue.kind() {
+            FileKind::Tap => Group::Tap,
+            FileKind::PacketSocket => Group::PacketSocket,
+        }
+    }
+}
+
 struct Watched {
     port: PortId,
     fd: OwnedFd,
@@ -54,7 +64,8 @@ pub(crate) struct UringEngine {
     // Before the queues and the waker, so that the kernel lets go of their files before they are closed.
     ring: Ring,
     taps: Vec<Option<Tap>>,
-    tap_count: usize,
+    /// By the number of their group.
+    open: [usize; 2],
     /// Ports whose read is to be armed.
     unarmed: VecDeque<PortId>,
     watched: Vec<Watched>,
@@ -74,7 +85,7 @@ impl UringEngine {
         Ok(Self {
             ring: Ring::new(options.read_buffers, options.queue_entries)?,
             taps: Vec::new(),
-            tap_count: 0,
+            open: [0; 2],
             unarmed: VecDeque::new(),
             watched: Vec::new(),
             waker: waker.clone(),
@@ -87,16 +98,26 @@ impl UringEngine {
         })
     }
 
+    /// True if a read that is to be armed would find a buffer.
+    fn can_arm(&self) -> bool {
+        self.unarmed.iter().any(|port| {
+            let tap = self.taps.get(port.index()).and_then(Option::as_ref);
+            tap.is_some_and(|tap| self.ring.lent(tap.group()) > 0)
+        })
+    }
+
     fn lend(&mut self, intake: &mut Intake<'_>) {
-        if self.tap_count == 0 {
-            return;
-        }
         let lent_max = if self.bulk > 0 { self.bulk_buffers } else { usize::MAX };
-        while self.ring.room() > 0 && self.ring.lent() < lent_max {
-            let Some(buffer) = intake.buffer() else { break };
-            if let Err(buffer) = self.ring.lend(buffer) {
-                intake.give_back(buffer);
-                break;
+        for group in Group::ALL {
+            if self.open[group.index()] == 0 {
+                continue;
+            }
+            while self.ring.room(group) > 0 && self.ring.lent(group) < lent_max {
+                let Some(buffer) = intake.buffer() else { return };
+                if let Err(buffer) = self.ring.lend(group, buffer) {
+                    intake.give_back(buffer);
+                    break;
+                }
             }
         }
     }
@@ -108,7 +129,7 @@ impl UringEngine {
             self.ring.poll_multishot(self.waker.fd(), WAKE << KIND_SHIFT)?;
             self.waker_armed = true;
         }
-        if self.unarmed.is_empty() || !self.ring.has_lent() {
+        if !self.can_arm() {
             return Ok(());
         }
         for starved in [true, false] {
@@ -118,11 +139,12 @@ impl UringEngine {
                 if tap.armed || matches!(tap.fault, Some(PortFault::Gone | PortFault::Io(_))) {
                     continue;
                 }
-                if starved && tap.served {
+                let group = tap.group();
+                if (starved && tap.served) || self.ring.lent(group) == 0 {
                     self.unarmed.push_back(port);
                     continue;
                 }
-                self.ring.read_multishot(tap.queue.as_fd(), tap.user_data)?;
+                self.ring.read_multishot(group, tap.queue.as_fd(), tap.user_data)?;
                 tap.armed = true;
                 tap.served = false;
             }
@@ -167,11 +189,18 @@ impl UringEngine {
         match (result, buffer) {
             (Ok(read_bytes), Some(buffer)) => {
                 tap.served = true;
-                intake.accept_with_vnet_header(port, buffer, read_bytes);
+                match tap.queue.kind() {
+                    FileKind::Tap => intake.accept_with_vnet_header(port, buffer, read_bytes),
+                    FileKind::PacketSocket => intake.accept_message(port, buffer, read_bytes),
+                }
             }
             (result, buffer) => {
                 buffer.into_iter().for_each(|buffer| intake.give_back(buffer));
-                if let Some(fault) = result.err().and_then(PortFault::of_read)
+                if tap.queue.kind() == FileKind::PacketSocket && result == Err(Errno::INVAL) {
+                    // A super-frame of a kind that no vnet header describes, such as SCTP's: it is lost, and
+                    // the port is well.
+                    intake.report(port, DropReason::BadOffload);
+                } else if let Some(fault) = result.err().and_then(PortFault::of_read)
                     && tap.fault.replace(fault).is_none()
                 {
                     faults.push((port, fault));
@@ -200,13 +229,13 @@ impl Sending<'_> {
 }
 
 impl Writes for Sending<'_> {
-    fn file(&mut self, position: usize) -> Option<BorrowedFd<'_>> {
+    fn file(&mut self, position: usize) -> Option<(BorrowedFd<'_>, usize)> {
         if self.tap(position)?.fault.is_some() {
             self.outcomes[position] = Err(DropReason::EgressDown);
             return None;
         }
         self.outcomes[position] = Ok(());
-        self.tap(position).map(|tap| tap.queue.as_fd())
+        self.tap(position).map(|tap| (tap.queue.as_fd(), tap.queue.kind().header_bytes()))
     }
 
     fn failed(&mut self, position: usize, errno: Errno) {
@@ -240,8 +269,9 @@ impl Engine for UringEngine {
         self.generation = self.generation.wrapping_add(1);
         let generation = u64::from(self.generation) << GENERATION_SHIFT;
         let user_data = READ << KIND_SHIFT | generation | index as u64;
-        self.taps[index] = Some(Tap { queue, user_data, armed: false, served: false, fault: None });
-        self.tap_count += 1;
+        let tap = Tap { queue, user_data, armed: false, served: false, fault: None };
+        self.open[tap.group().index()] += 1;
+        self.taps[index] = Some(tap);
         self.unarmed.reserve(self.taps.len());
         self.unarmed.push_back(port);
         Ok(())
@@ -249,7 +279,7 @@ impl Engine for UringEngine {
 
     fn detach(&mut self, port: PortId, pool: &mut BufferPool) -> bool {
         let Some(tap) = self.taps.get_mut(port.index()).and_then(Option::take) else { return false };
-        self.tap_count -= 1;
+        self.open[tap.group().index()] -= 1;
         self.unarmed.retain(|&unarmed| unarmed != port);
         if tap.armed {
             // Should it not end in time, its completions are recognized as stale by their generation.
@@ -319,7 +349,7 @@ impl Engine for UringEngine {
     }
 
     fn poll_ready(&mut self) -> bool {
-        (!self.unarmed.is_empty() && self.ring.has_lent()) || self.ring.is_ready()
+        self.can_arm() || self.ring.is_ready()
     }
 
     fn wait(&mut self, timeout: Option<Duration>) -> io::Result<()> {

@@ -1,9 +1,8 @@
 //! An `io_uring` that lends whole [`Buffer`]s to the kernel and gets them back filled.
 //!
-//! Theory of operation. Buffers lent by [`Ring::lend`] stand in a ring of provided buffers (buffer group 0);
-//! any multishot read may take the next one. A lent buffer is parked in `slots`, where nothing touches it,
-//! until the completion that names it is popped. Writes of a burst ([`Ring::write_burst`]) are complete when
-//! the call returns, so their memory is only ever borrowed.
+//! Theory of operation. Buffers lent by [`Ring::lend`] stand in rings of provided buffers, one for each
+//! [`Group`] of files; any multishot request of the group may take the next one. Writes of a burst
+//! ([`Ring::write_burst`]) are complete when the call returns, so their memory is only ever borrowed.
 //!
 //! Who may touch what when: with `IORING_SETUP_DEFER_TASKRUN` the kernel reads and writes our memory only
 //! inside `io_uring_enter` calls of the one thread that uses the ring (and nothing here goes to `io-wq`: TUN
@@ -13,15 +12,16 @@
 use std::collections::VecDeque;
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd};
-use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::{Duration, Instant};
 
-use io_uring::types::{BufRingEntry, CancelBuilder, Fd, SubmitArgs, Timespec};
+use io_uring::types::{CancelBuilder, Fd, SubmitArgs, Timespec};
 use io_uring::{IoUring, Probe, cqueue, opcode, squeue};
 use packet::{Buffer, Frame};
 use rustix::io::Errno;
 
+use super::lending::{LENT_MAX, Lending};
 use crate::Transmission;
+use crate::packet_socket::message::{CONTROL_BYTES, MESSAGE_OFFSET};
 use crate::queue::VNET_HEADER_OFFSET;
 
 /// Marks the completions of writes; the rest of `user_data` is the job's position.
@@ -29,7 +29,6 @@ const WRITE: u64 = 1 << 63;
 /// Marks completions that mean nothing to the caller.
 const IGNORED: u64 = 1 << 62;
 const GET_EVENTS: u32 = 1; // IORING_ENTER_GETEVENTS
-const BUFFER_GROUP: u16 = 0;
 /// Completions per submission entry: a burst of reads, failed writes and ends of reads fit without the
 /// kernel's overflow list (which would not lose any, either).
 const COMPLETIONS_PER_ENTRY: u32 = 8;
@@ -37,12 +36,45 @@ const RETRIES_MAX: u32 = 1000;
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(1);
 const DRAIN_POLL: Duration = Duration::from_millis(5);
 
-/// A page of the ring of provided buffers, whose address must be page-aligned.
-#[repr(C, align(4096))]
-#[derive(Clone)]
-struct Page([u8; 4096]);
+/// Files that are read alike, whose reads share lent buffers.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Group {
+    /// A read brings a vnet header and the frame.
+    Tap,
+    /// A receive brings a message: see [`crate::packet_socket::message`].
+    PacketSocket,
+}
 
-const ENTRIES_PER_PAGE: usize = 4096 / size_of::<BufRingEntry>();
+impl Group {
+    /// All of them.
+    pub(crate) const ALL: [Self; 2] = [Self::Tap, Self::PacketSocket];
+
+    /// Its position in [`ALL`](Self::ALL).
+    pub(crate) const fn index(self) -> usize {
+        self.number() as usize
+    }
+
+    const fn number(self) -> u16 {
+        match self {
+            Self::Tap => 0,
+            Self::PacketSocket => 1,
+        }
+    }
+
+    /// Where in a buffer the kernel begins to write, so that the frame stands at `HEADROOM_BYTES`.
+    const fn offset(self) -> usize {
+        match self {
+            Self::Tap => VNET_HEADER_OFFSET,
+            Self::PacketSocket => MESSAGE_OFFSET,
+        }
+    }
+}
+
+/// What a multishot receive is to bring beside the payload: [`CONTROL_BYTES`] of control messages.
+struct Template(libc::msghdr);
+
+// SAFETY: all pointers in it are null.
+unsafe impl Send for Template {}
 
 /// What became of a request.
 #[derive(Debug)]
@@ -53,14 +85,15 @@ pub(crate) struct Completion {
     pub(crate) result: Result<usize, Errno>,
     /// The request goes on and will complete again.
     pub(crate) more: bool,
-    /// The buffer that was read into, from [`VNET_HEADER_OFFSET`] on.
+    /// The buffer that was read into.
     pub(crate) buffer: Option<Buffer>,
 }
 
 /// Who sends, seen from the ring.
 pub(crate) trait Writes {
-    /// The file that the job at this position goes to; `None` leaves it out.
-    fn file(&mut self, position: usize) -> Option<BorrowedFd<'_>>;
+    /// The file that the job at this position goes to, and how many bytes of the vnet header it takes; `None`
+    /// leaves the job out.
+    fn file(&mut self, position: usize) -> Option<(BorrowedFd<'_>, usize)>;
 
     /// The job at this position was not sent.
     fn failed(&mut self, position: usize, errno: Errno);
@@ -79,10 +112,9 @@ pub(crate) struct Ring {
     enabled: bool,
     /// Requests that can be submitted at once.
     entries: usize,
-    pages: Vec<Page>,
-    tail: u16,
-    slots: Vec<Option<Buffer>>,
-    free_slots: Vec<u16>,
+    /// By the number of their group.
+    lending: [Lending; 2],
+    template: Box<Template>,
     /// Taken from the completion queue, not yet looked at.
     backlog: VecDeque<RawCompletion>,
     /// Requests, other than writes, whose last completion was not yet taken from the queue.
@@ -92,11 +124,11 @@ pub(crate) struct Ring {
 }
 
 impl Ring {
-    /// A ring that lends at most `read_buffers` buffers (a power of two up to 2^15) and submits up to
+    /// A ring that lends at most `read_buffers` buffers a group (a power of two up to 2^14) and submits up to
     /// `entries` requests at once. It may be made on any thread; the first that submits owns it.
     pub(crate) fn new(read_buffers: u16, entries: u32) -> io::Result<Self> {
         let unsupported = |what: &str| io::Error::new(io::ErrorKind::Unsupported, what.to_owned());
-        if !read_buffers.is_power_of_two() || read_buffers > 1 << 15 || !entries.is_power_of_two() {
+        if !read_buffers.is_power_of_two() || read_buffers > LENT_MAX / 2 || !entries.is_power_of_two() {
             return Err(io::ErrorKind::InvalidInput.into());
         }
         let ring = IoUring::builder()
@@ -113,82 +145,66 @@ impl Ring {
         if !probe.is_supported(opcode::ReadMulti::CODE) || !ring.params().is_feature_ext_arg() {
             return Err(unsupported("io_uring has no multishot read (Linux 6.7)"));
         }
-        let count = usize::from(read_buffers);
-        let mut pages = vec![Page([0; 4096]); count.div_ceil(ENTRIES_PER_PAGE)];
-        // SAFETY: the memory holds `count` entries, is page-aligned, zeroed, and lives until the ring is
-        // closed: `pages` is never resized, and leaked if the ring cannot be drained.
-        unsafe {
-            ring.submitter().register_buf_ring_with_flags(
-                pages.as_mut_ptr() as u64,
-                read_buffers,
-                BUFFER_GROUP,
-                0,
-            )
-        }?;
+        let lend = |group: Group| {
+            let (number, count) = (group.number(), read_buffers);
+            Lending::register(&ring, number, number * count, count, group.offset())
+        };
+        let lending = [lend(Group::Tap)?, lend(Group::PacketSocket)?];
+        // SAFETY: all-zero is a valid `msghdr`.
+        let mut template = Box::new(Template(unsafe { std::mem::zeroed() }));
+        template.0.msg_controllen = CONTROL_BYTES as _;
         Ok(Self {
             ring: Some(ring),
             enabled: false,
             entries: entries as usize,
-            pages,
-            tail: 0,
-            slots: (0..count).map(|_| None).collect(),
-            free_slots: (0..read_buffers).rev().collect(),
+            lending,
+            template,
             backlog: VecDeque::with_capacity(2 * entries as usize * COMPLETIONS_PER_ENTRY as usize),
             in_flight: 0,
             writes_in_flight: 0,
         })
     }
 
-    /// How many more buffers can be lent.
-    pub(crate) fn room(&self) -> usize {
-        self.free_slots.len()
+    /// How many more buffers can be lent to a group.
+    pub(crate) fn room(&self, group: Group) -> usize {
+        self.lending(group).room()
     }
 
-    /// How many buffers a read can still choose from.
-    pub(crate) fn lent(&self) -> usize {
-        self.slots.len().saturating_sub(self.free_slots.len())
+    /// How many buffers a read of the group can still choose from.
+    pub(crate) fn lent(&self, group: Group) -> usize {
+        self.lending(group).lent()
     }
 
-    /// True if a read would find a buffer.
-    pub(crate) fn has_lent(&self) -> bool {
-        self.lent() > 0
-    }
-
-    /// Lends a buffer to whichever read needs one next.
+    /// Lends a buffer to whichever read of the group needs one next.
     ///
     /// # Errors
     /// Gives it back if there is no [`room`](Self::room).
-    pub(crate) fn lend(&mut self, mut buffer: Buffer) -> Result<(), Buffer> {
-        let Some(slot) = self.free_slots.pop() else { return Err(buffer) };
-        let memory = &mut buffer.bytes_mut()[VNET_HEADER_OFFSET..];
-        let (address, length) = (memory.as_mut_ptr() as u64, u32::try_from(memory.len()).unwrap_or(0));
-        let mask = self.slots.len() - 1;
-        let entries = self.pages.as_mut_ptr().cast::<BufRingEntry>();
-        // SAFETY: the position is below the number of entries that `pages` has room for.
-        let entry = unsafe { entries.add(usize::from(self.tail) & mask) };
-        // SAFETY: `entry` is aligned and initialized (zeroed at first); the kernel does not look at it before
-        // the tail below passes it. The setters leave the last two bytes, the tail in entry 0, alone.
-        let entry = unsafe { &mut *entry };
-        entry.set_addr(address);
-        entry.set_len(length);
-        entry.set_bid(slot);
-        self.slots[usize::from(slot)] = Some(buffer);
-        self.tail = self.tail.wrapping_add(1);
-        // SAFETY: entries points to the first entry of a live, page-aligned ring of entries.
-        let tail = unsafe { BufRingEntry::tail(entries) }.cast_mut();
-        // SAFETY: the tail is two-byte aligned, lives as long as `pages`, and is only read by the kernel.
-        let tail = unsafe { AtomicU16::from_ptr(tail) };
-        // Release: pairs with the kernel's acquire of the tail (`io_ring_buffer_select`), so it sees the
-        // entry whole.
-        tail.store(self.tail, Ordering::Release);
-        Ok(())
+    pub(crate) fn lend(&mut self, group: Group, buffer: Buffer) -> Result<(), Buffer> {
+        self.lending[group.index()].lend(buffer)
     }
 
-    /// Reads from `fd` into lent buffers, again and again, until a completion says that there is no more.
-    pub(crate) fn read_multishot(&mut self, fd: BorrowedFd<'_>, user_data: u64) -> io::Result<()> {
-        let entry = opcode::ReadMulti::new(Fd(fd.as_raw_fd()), 0, BUFFER_GROUP).build().user_data(user_data);
-        // SAFETY: the memory that the request writes to is that of the lent buffers.
-        unsafe { self.push(&entry) }
+    fn lending(&self, group: Group) -> &Lending {
+        &self.lending[group.index()]
+    }
+
+    /// Reads from `fd` into lent buffers of its group, again and again, until a completion says that there is
+    /// no more.
+    pub(crate) fn read_multishot(
+        &mut self,
+        group: Group,
+        fd: BorrowedFd<'_>,
+        user_data: u64,
+    ) -> io::Result<()> {
+        let fd = Fd(fd.as_raw_fd());
+        let entry = match group {
+            Group::Tap => opcode::ReadMulti::new(fd, 0, group.number()).build(),
+            Group::PacketSocket => {
+                opcode::RecvMsgMulti::new(fd, &raw const self.template.0, group.number()).build()
+            }
+        };
+        // SAFETY: the memory that the request writes to is that of the lent buffers; the template is read
+        // only, and lives as long as the ring or is leaked with them.
+        unsafe { self.push(&entry.user_data(user_data)) }
     }
 
     /// Completes each time that `fd` becomes readable.
@@ -326,9 +342,11 @@ impl Ring {
     ) -> io::Result<()> {
         for (position, job) in jobs.iter().enumerate() {
             let Some(frame) = frames.get_mut(usize::from(job.frame)) else { continue };
-            let Some(fd) = writes.file(position).map(|fd| Fd(fd.as_raw_fd())) else { continue };
             let header = frame.offload.to_vnet_header(job.headers_bytes);
-            let Some(bytes) = frame.with_prefix(&header) else {
+            let Some((file, header_bytes)) = writes.file(position) else { continue };
+            let fd = Fd(file.as_raw_fd());
+            let header = header.get(..header_bytes).unwrap_or(&header);
+            let Some(bytes) = frame.with_prefix(header) else {
                 writes.failed(position, Errno::INVAL);
                 continue;
             };
@@ -384,12 +402,8 @@ impl Ring {
 
     /// The buffer that a completion names, no longer lent.
     fn buffer_of(&mut self, flags: u32) -> Option<Buffer> {
-        let slot = cqueue::buffer_select(flags)?;
-        let buffer = self.slots.get_mut(usize::from(slot))?.take();
-        if buffer.is_some() {
-            self.free_slots.push(slot);
-        }
-        buffer
+        let name = cqueue::buffer_select(flags)?;
+        self.lending.iter_mut().find_map(|lending| lending.take(name))
     }
 
     /// Puts a request in the queue, submitting those before it if the queue is full.
@@ -429,9 +443,10 @@ impl Ring {
     /// Gives the ring up: entries that were not submitted never will be, and lent memory is leaked, since the
     /// kernel ends what is in flight some time later.
     fn fail(&mut self, error: io::Error) -> io::Error {
-        std::mem::forget(std::mem::take(&mut self.slots));
-        std::mem::forget(std::mem::take(&mut self.pages));
-        self.free_slots.clear();
+        self.lending.iter_mut().for_each(Lending::leak);
+        // SAFETY: all-zero is a valid `msghdr`.
+        let unused = Box::new(Template(unsafe { std::mem::zeroed() }));
+        std::mem::forget(std::mem::replace(&mut self.template, unused));
         self.backlog.clear();
         self.ring = None;
         error

@@ -9,8 +9,8 @@
 //! a packet of that flow (`tun_automq_select_queue`), so a worker that forwards both directions keeps both.
 
 mod configure;
-mod namespace;
-mod netlink;
+pub(crate) mod namespace;
+pub(crate) mod netlink;
 mod offloads;
 
 use std::io;

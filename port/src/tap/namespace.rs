@@ -35,10 +35,10 @@ impl NamespaceIdentity {
 }
 
 /// Runs `work` in the network namespace that the file `netns` stands for, or in the calling thread's own.
-pub(super) fn inside<T: Send>(
+pub(crate) fn inside<T: Send, E: From<TapError> + Send>(
     netns: Option<&Path>,
-    work: impl FnOnce() -> Result<T, TapError> + Send,
-) -> Result<T, TapError> {
+    work: impl FnOnce() -> Result<T, E> + Send,
+) -> Result<T, E> {
     let Some(path) = netns else { return work() };
     let refused = |errno: Errno| match errno {
         Errno::PERM => TapError::MissingCapability {
@@ -47,11 +47,13 @@ pub(super) fn inside<T: Send>(
         },
         errno => TapError::Namespace { path: path.to_owned(), source: errno.into() },
     };
-    let file = File::open(path).map_err(|source| TapError::Namespace { path: path.to_owned(), source })?;
+    let file =
+        File::open(path).map_err(|source| E::from(TapError::Namespace { path: path.to_owned(), source }))?;
     // The namespace is a thread's property; this thread ends with the work, so none is left in the wrong one.
     let outcome = std::thread::scope(|scope| {
         let thread = scope.spawn(|| {
-            move_into_link_name_space(file.as_fd(), Some(LinkNameSpaceType::Network)).map_err(refused)?;
+            move_into_link_name_space(file.as_fd(), Some(LinkNameSpaceType::Network))
+                .map_err(|errno| E::from(refused(errno)))?;
             work()
         });
         thread.join()
@@ -60,6 +62,6 @@ pub(super) fn inside<T: Send>(
 }
 
 /// The calling thread's network namespace.
-pub(super) fn identity() -> Result<NamespaceIdentity, TapError> {
+pub(crate) fn identity() -> Result<NamespaceIdentity, TapError> {
     NamespaceIdentity::of(None).map_err(|source| TapError::Namespace { path: OWN.into(), source })
 }

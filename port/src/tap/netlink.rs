@@ -30,19 +30,19 @@ const IFLA_TUN_NUM_QUEUES: u16 = 8;
 
 /// What a device is, as far as a TAP's owner wants to know.
 #[derive(Debug, Default)]
-pub(super) struct Link {
-    pub(super) index: u32,
-    pub(super) up: bool,
-    pub(super) running: bool,
-    pub(super) carrier: bool,
-    pub(super) mac: Option<MacAddress>,
-    pub(super) mtu_bytes: u32,
-    pub(super) queue_frames: u32,
+pub(crate) struct Link {
+    pub(crate) index: u32,
+    pub(crate) up: bool,
+    pub(crate) running: bool,
+    pub(crate) carrier: bool,
+    pub(crate) mac: Option<MacAddress>,
+    pub(crate) mtu_bytes: u32,
+    pub(crate) queue_frames: u32,
     /// A TAP (not a TUN) that takes several queues.
-    pub(super) multi_queue_tap: bool,
+    pub(crate) multi_queue_tap: bool,
     /// Queues that are open, here or in another process.
-    pub(super) queues_open: u32,
-    pub(super) stats: Stats64,
+    pub(crate) queues_open: u32,
+    pub(crate) stats: Stats64,
 }
 
 /// What to change of a device; `None` leaves it.
@@ -57,14 +57,14 @@ pub(super) struct LinkChange {
 }
 
 /// A socket to the kernel's rtnetlink.
-pub(super) struct Netlink {
+pub(crate) struct Netlink {
     socket: Socket,
     sequence: u32,
     buffer: Vec<u8>,
 }
 
 impl Netlink {
-    pub(super) fn connect() -> io::Result<Self> {
+    pub(crate) fn connect() -> io::Result<Self> {
         let mut socket = Socket::new(NETLINK_ROUTE)?;
         socket.bind_auto()?;
         socket.connect(&SocketAddr::new(0, 0))?;
@@ -72,7 +72,7 @@ impl Netlink {
     }
 
     /// The device with this name, if there is one.
-    pub(super) fn link(&mut self, device: &str) -> io::Result<Option<Link>> {
+    pub(crate) fn link(&mut self, device: &str) -> io::Result<Option<Link>> {
         let mut message = LinkMessage::default();
         message.attributes.push(LinkAttribute::IfName(device.to_owned()));
         match self.request(RouteNetlinkMessage::GetLink(message), 0) {

@@ -1,0 +1,234 @@
+//! Packet sockets: a port on a network device that is there already and stays the kernel's: a veth, a
+//! macvlan, the TAP of a virtual machine that another process opened.
+//!
+//! A socket hears every frame that the device receives, before the kernel's own stack and beside it, and
+//! sends by the device as the kernel does. Nothing of the device is changed but that it takes frames for any
+//! MAC while the port is open. What the host itself sends by the device is not heard, and so neither is what
+//! we send.
+//!
+//! A vnet header goes with each frame, so super-frames pass whole in both directions; what the device cannot
+//! do of it, the kernel does in software when the frame leaves. There is one socket for each worker; the
+//! kernel shares the frames between them by a hash of the flow that is the same for both directions
+//! (`PACKET_FANOUT`), and sends each flow's answers where that flow was heard.
+//!
+//! The sockets survive a device that goes down, and fall silent for ever when it is removed.
+
+pub(crate) mod message;
+
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::PathBuf;
+use std::sync::{Arc, Weak};
+
+use packet::{MacAddress, Offloads};
+use rustix::io::Errno;
+
+use crate::TapQueue;
+use crate::sys::packet_socket as sys;
+use crate::tap::netlink::{Link, Netlink};
+use crate::tap::{DeviceIdentity, TapError, namespace};
+
+/// Kernel memory that one waiting frame is counted with; a super-frame takes about thirty times that.
+const FRAME_MEMORY_BYTES: u32 = 2048;
+const RECEIVE_BYTES_MIN: u32 = 1 << 20;
+const RECEIVE_BYTES_MAX: u32 = 256 << 20;
+/// A burst of super-frames fits.
+const SEND_BYTES: libc::c_int = 4 << 20;
+
+/// A device to open a port on.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct PacketConfig {
+    /// File of the network namespace; `None` is our own.
+    pub netns: Option<PathBuf>,
+    /// Name of the device.
+    pub device: String,
+    /// Sockets to open, one for each worker.
+    pub queues: usize,
+    /// Small frames that may wait in the kernel for us, a socket; one more is dropped there and
+    /// [counted](Drops).
+    pub queue_frames: u32,
+}
+
+/// An open port.
+#[derive(Debug)]
+pub struct PacketPort {
+    /// As many as were asked for, or one where the kernel cannot share the frames (see the warnings).
+    pub queues: Vec<TapQueue>,
+    /// What the kernel takes from us unfinished.
+    pub offloads: Offloads,
+    /// The device's own MAC: that of whoever is behind it is another one.
+    pub mac: Option<MacAddress>,
+    /// Largest IP packet that the device takes.
+    pub mtu_bytes: u32,
+    /// Tells this device from a later one of the same name.
+    pub identity: DeviceIdentity,
+    /// What the kernel drops before us.
+    pub drops: Drops,
+    /// What does not keep frames from passing, for the log.
+    pub warnings: Vec<String>,
+}
+
+/// Why a port could not be opened.
+#[derive(Debug, thiserror::Error)]
+pub enum PacketError {
+    /// The device is not there (yet).
+    #[error("there is no device {device}{}", place(.netns.as_ref()))]
+    NoDevice {
+        /// The name.
+        device: String,
+        /// The namespace that was looked into.
+        netns: Option<PathBuf>,
+    },
+    /// The process lacks a right.
+    #[error("CAP_NET_RAW is missing: it is needed to open a packet socket on {device}")]
+    MissingCapability {
+        /// The device's name.
+        device: String,
+    },
+    /// A step failed.
+    #[error("{device}: cannot {action}: {source}")]
+    Configure {
+        /// The name.
+        device: String,
+        /// What was tried.
+        action: &'static str,
+        /// What the kernel said.
+        source: io::Error,
+    },
+    /// The namespace cannot be entered, or rtnetlink cannot be asked.
+    #[error(transparent)]
+    Device(#[from] TapError),
+}
+
+fn place(netns: Option<&PathBuf>) -> String {
+    netns.map_or_else(String::new, |path| format!(" in {}", path.display()))
+}
+
+/// Counts the frames that did not fit into a port's sockets (`PACKET_STATISTICS`), as long as they are open.
+#[derive(Debug, Default)]
+pub struct Drops {
+    sockets: Vec<Weak<OwnedFd>>,
+    total: u64,
+}
+
+impl Drops {
+    /// Frames dropped so far.
+    pub fn total(&mut self) -> u64 {
+        for socket in self.sockets.iter().filter_map(Weak::upgrade) {
+            // A socket that is being closed has no more to tell.
+            self.total = self.total.saturating_add(sys::take_dropped(socket.as_fd()).unwrap_or(0).into());
+        }
+        self.total
+    }
+
+    /// Goes on counting from what `former` has counted: the same port was opened anew.
+    #[must_use]
+    pub fn after(mut self, mut former: Self) -> Self {
+        self.total = self.total.saturating_add(former.total());
+        self
+    }
+}
+
+/// Opens the sockets. Nothing is left behind if a step fails.
+///
+/// # Errors
+/// See [`PacketError`].
+pub fn open(config: &PacketConfig) -> Result<PacketPort, PacketError> {
+    namespace::inside(config.netns.as_deref(), || open_here(config))
+}
+
+fn open_here(config: &PacketConfig) -> Result<PacketPort, PacketError> {
+    let device = &config.device;
+    let link = find(config)?;
+    let failed = |action| {
+        move |errno: Errno| match errno {
+            Errno::PERM | Errno::ACCESS => PacketError::MissingCapability { device: device.clone() },
+            Errno::NODEV | Errno::NXIO => {
+                PacketError::NoDevice { device: device.clone(), netns: config.netns.clone() }
+            }
+            errno => PacketError::Configure { device: device.clone(), action, source: errno.into() },
+        }
+    };
+    let mut warnings = Vec::new();
+    let mut uso = true;
+    let mut sockets: Vec<Arc<OwnedFd>> = Vec::with_capacity(config.queues);
+    let mut group = None;
+    for _ in 0..config.queues.max(1) {
+        let socket = sys::open().map_err(failed("open a packet socket on"))?;
+        let fd = socket.as_fd();
+        uso &= sys::set_vnet_header(fd).map_err(failed("ask for vnet headers of"))?;
+        sys::ignore_outgoing(fd).map_err(failed("ignore what the host sends by"))?;
+        sys::tell_of_tags(fd).map_err(failed("ask for the VLAN tags of"))?;
+        if let Err(errno) = sys::set_memory(fd, receive_bytes(config.queue_frames), SEND_BYTES) {
+            warnings.push(format!("{device}: the socket's memory stays at the system's default: {errno}"));
+        }
+        // Until it shares with the others it would hear what they hear.
+        sys::hush(fd, true).map_err(failed("set a filter on"))?;
+        sys::bind(fd, link.index).map_err(failed("bind to"))?;
+        sys::be_promiscuous(fd, link.index).map_err(failed("make promiscuous"))?;
+        if config.queues > 1 {
+            let shared = match group {
+                None => sys::new_fanout(fd).map(|number| group = Some(number)),
+                Some(number) => sys::join_fanout(fd, number),
+            };
+            if let Err(errno) = shared {
+                // On some kernels a device that is down has no part in it.
+                warnings.push(format!("{device}: served by one worker only (PACKET_FANOUT: {errno})"));
+                sockets.truncate(1);
+                if sockets.is_empty() {
+                    sockets.push(Arc::new(socket));
+                }
+                break;
+            }
+        }
+        sockets.push(Arc::new(socket));
+    }
+    for socket in &sockets {
+        sys::hush(socket.as_fd(), false).map_err(failed("remove the filter from"))?;
+    }
+    Ok(PacketPort {
+        drops: Drops { sockets: sockets.iter().map(Arc::downgrade).collect(), total: 0 },
+        queues: sockets.into_iter().map(TapQueue::of_packet_socket).collect(),
+        offloads: Offloads { uso, ..Offloads::ALL },
+        mac: link.mac,
+        mtu_bytes: link.mtu_bytes,
+        identity: DeviceIdentity { netns: namespace::identity()?, ifindex: link.index },
+        warnings,
+    })
+}
+
+fn find(config: &PacketConfig) -> Result<Link, PacketError> {
+    let device = &config.device;
+    let failed = |error| PacketError::Configure { device: device.clone(), action: "look up", source: error };
+    let found = Netlink::connect().and_then(|mut netlink| netlink.link(device)).map_err(failed)?;
+    found.ok_or_else(|| PacketError::NoDevice { device: device.clone(), netns: config.netns.clone() })
+}
+
+fn receive_bytes(queue_frames: u32) -> libc::c_int {
+    let bytes = queue_frames.saturating_mul(FRAME_MEMORY_BYTES).clamp(RECEIVE_BYTES_MIN, RECEIVE_BYTES_MAX);
+    libc::c_int::try_from(bytes).unwrap_or(libc::c_int::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_memory_of_a_socket_is_bounded_whatever_is_configured() {
+        assert_eq!(receive_bytes(0), 1 << 20);
+        assert_eq!(receive_bytes(4096), 8 << 20);
+        assert_eq!(receive_bytes(u32::MAX), 256 << 20);
+    }
+
+    #[test]
+    fn a_namespace_that_is_none_is_named_in_the_error() {
+        let config = PacketConfig {
+            netns: Some("/nonexistent/netns".into()),
+            device: "eth0".to_owned(),
+            queues: 1,
+            queue_frames: 64,
+        };
+        let error = open(&config).expect_err("there is no such file").to_string();
+        assert!(error.contains("/nonexistent/netns"), "{error}");
+    }
+}

@@ -1,0 +1,39 @@
+//! Packet sockets on veth pairs between network namespaces, through both engines.
+#![expect(clippy::unwrap_used, reason = "a test")]
+
+mod frames;
+mod life;
+mod rig;
+
+use std::process::ExitCode;
+
+use e2e::{Test, run_root_tests};
+use port::EngineKind;
+
+fn both_engines(claim: &str, body: fn(EngineKind)) -> [Test; 2] {
+    [(EngineKind::Uring, "io_uring"), (EngineKind::Epoll, "epoll")]
+        .map(|(kind, name)| Test::new(format!("{claim}__{name}"), move || body(kind)))
+}
+
+fn main() -> ExitCode {
+    let mut tests = vec![
+        Test::new("what_is_not_there_is_named", life::named_errors),
+        Test::new("nothing_of_the_device_is_changed", life::device_is_left_alone),
+    ];
+    let both: [(&str, fn(EngineKind)); 12] = [
+        ("frames_pass_byte_for_byte", frames::byte_for_byte),
+        ("a_tagged_frame_keeps_its_tags", frames::tags),
+        ("an_unfinished_checksum_moves_with_its_tag", frames::unfinished_tagged),
+        ("super_frames_pass_whole_in_both_directions", frames::super_frames),
+        ("what_leaves_by_the_device_is_not_heard", frames::outgoing),
+        ("a_frame_above_the_device_s_mtu_is_dropped_by_name", frames::too_long),
+        ("hostile_frames_pass_or_have_a_name", frames::hostile),
+        ("a_link_that_is_down_is_quiet_until_revived", life::link_down),
+        ("a_device_that_was_removed_can_be_opened_anew", life::removed),
+        ("what_does_not_fit_is_counted", life::full),
+        ("workers_share_the_frames_by_flow", life::shared),
+        ("a_device_that_is_down_can_be_opened", life::opened_while_down),
+    ];
+    tests.extend(both.into_iter().flat_map(|(claim, body)| both_engines(claim, body)));
+    run_root_tests(2, tests)
+}
