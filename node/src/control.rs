@@ -77,6 +77,8 @@ struct Port {
     origin: Origin,
     config: PortConfig,
     mac: MacAddress,
+    /// Largest IP packet, of a device that is somebody else's; else it is the node's.
+    mtu_bytes: Option<u32>,
     /// False if the operator set it down.
     wanted_up: bool,
     condition: Condition,
@@ -183,7 +185,7 @@ impl Control {
             id: port.id,
             name: port.config.name.as_str().into(),
             up: port.is_up(),
-            mtu_bytes: self.config.node.mtu,
+            mtu_bytes: port.mtu_bytes.unwrap_or(self.config.node.mtu),
             offloads: port.offloads,
             binding: port.binding.clone(),
             counters: Arc::clone(&port.counters),

@@ -89,7 +89,7 @@ pub fn run(options: RunOptions) -> Result<(), RunError> {
     let metrics = loaded.config.metrics.as_ref().map(|metrics| metrics.listen);
     let options = Options {
         machine: machine.clone(),
-        devices: Box::new(KernelDevices),
+        devices: Box::new(KernelDevices::default()),
         state,
         engine: loaded.config.workers.engine.into(),
         seed: RandomState::new().build_hasher().finish(),

@@ -49,10 +49,21 @@ pub struct OpenDevice {
     pub offloads: Offloads,
     /// Tells it from a later device of the same name; 0 where that cannot happen.
     pub identity: u64,
+    /// MAC and largest IP packet of a device that is somebody else's.
+    pub given: Option<Given>,
     /// True if it was there already, as after a restart.
     pub adopted: bool,
     /// For the log.
     pub warnings: Vec<String>,
+}
+
+/// What a device that is somebody else's has of its own.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Given {
+    /// Its MAC, if it has one.
+    pub mac: Option<MacAddress>,
+    /// Largest IP packet that it takes.
+    pub mtu_bytes: u32,
 }
 
 /// What became of a device.
@@ -62,8 +73,10 @@ pub enum Presence {
     There {
         /// See [`OpenDevice::identity`].
         identity: u64,
-        /// Administratively up.
+        /// Administratively up; of a device that is somebody else's, also with carrier.
         up: bool,
+        /// Largest IP packet, of a device that is somebody else's.
+        mtu_bytes: Option<u32>,
     },
     /// It is not there, or its namespace is not.
     Missing,
@@ -75,6 +88,9 @@ pub enum OpenError {
     /// Its namespace is not there (yet, or any more).
     #[error("{0}")]
     NoNamespace(String),
+    /// Somebody else's device is not there (yet, or any more).
+    #[error("{0}")]
+    NoDevice(String),
     /// Something else of that name is in the way.
     #[error("{0}")]
     InTheWay(String),

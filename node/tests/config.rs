@@ -360,6 +360,26 @@ const WRONG: &[(&str, &str)] = &[
         "f.toml:1: port[0].socket: a port of type vhost-user needs the path of a socket",
     ),
     (
+        "[[port]]\nname = \"a\"\ntype = \"packet\"\n",
+        "f.toml:1: port[0].device: a port of type packet needs a device",
+    ),
+    (
+        "[[port]]\nname = \"a\"\ntype = \"packet\"\ndevice = \"tap0\"\naddresses = [\"10.244.1.5/24\"]\n",
+        "f.toml:1: port[0].mac: a port of type packet that is bound (by addresses or anti_spoof) needs the MAC of whoever is behind the device",
+    ),
+    (
+        "[[port]]\nname = \"a\"\ntype = \"packet\"\ndevice = \"tap 0\"\n",
+        "f.toml:4: port[0].device: \"tap 0\" is not a usable name: 1 to 15 letters, digits, '-', '.' or '_', the first a letter, digit or '_' (and not \"all\" or \"default\")",
+    ),
+    (
+        "[[port]]\nname = \"a\"\ntype = \"packet\"\ndevice = \"cni0\"\n",
+        "f.toml:4: port[0].device: device \"cni0\" in the daemon's namespace is that of the host port already",
+    ),
+    (
+        "[[port]]\nname = \"a\"\ntype = \"packet\"\ndevice = \"t\"\nreplay = \"/a.pcap\"\n",
+        "f.toml:5: port[0].replay: is for ports of type pcap only, and this one is of type packet",
+    ),
+    (
         "[[port]]\nname = \"a\"\ntype = \"pcap\"\n",
         "f.toml:1: port[0].replay: a port of type pcap needs `replay`, `record` or both",
     ),

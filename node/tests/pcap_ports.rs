@@ -31,7 +31,7 @@ fn capture_of(frames: &[Vec<u8>]) -> Vec<u8> {
 fn options(place: &Path) -> Options {
     Options {
         machine: Machine { cpus: vec![0, 1] },
-        devices: Box::new(KernelDevices),
+        devices: Box::new(KernelDevices::default()),
         state: StateDirectory::open(place).unwrap(),
         engine: EngineKind::Epoll,
         seed: 3,

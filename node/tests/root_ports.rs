@@ -35,8 +35,13 @@ impl Rig {
         let machine = Machine::this();
         let loaded = config::parse(text, None, &machine).expect("the configuration is right");
         let state = StateDirectory::open(self.place.path()).expect("the state directory is free");
-        let options =
-            Options { machine, devices: Box::new(KernelDevices), state, engine: EngineKind::Auto, seed: 7 };
+        let options = Options {
+            machine,
+            devices: Box::new(KernelDevices::default()),
+            state,
+            engine: EngineKind::Auto,
+            seed: 7,
+        };
         self.control = Some(self.host.run(|| control::spawn(loaded, options))?);
         Ok(())
     }

@@ -33,7 +33,7 @@ pub enum PortState {
     Up,
     /// The operator set it down.
     Down,
-    /// The device was set down inside its namespace; the port is up again as soon as that is.
+    /// The device is set down, or has no carrier; the port is up again as soon as that is.
     LinkDown,
     /// The device or its namespace is not there (any more).
     Gone,

@@ -39,7 +39,7 @@ impl PortType {
     /// True if this version can make such a port.
     #[must_use]
     pub const fn is_available(self) -> bool {
-        matches!(self, Self::Tap | Self::Pcap)
+        matches!(self, Self::Tap | Self::Packet | Self::Pcap)
     }
 }
 
@@ -73,17 +73,19 @@ pub struct PortConfig {
     /// Kind.
     #[serde(rename = "type", default)]
     pub port_type: PortType,
-    /// TAP: path of the network namespace. Absent: the daemon's own.
+    /// TAP, packet: path of the network namespace. Absent: the daemon's own.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub netns: Option<PathBuf>,
     /// TAP: name of the device in that namespace. Absent: `eth0` in a given namespace, else the port's name.
-    /// Packet: the device.
+    /// Packet: the device, which is made, configured and removed by others.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub device: Option<String>,
-    /// The device's MAC address. Absent: derived from the names of node, port and device.
+    /// TAP: the device's MAC address. Absent: derived from the names of node, port and device.
+    /// Packet: the MAC address of whoever is behind the device; needed where the port is bound.
     #[serde(default, skip_serializing_if = "Option::is_none", with = "mac_option")]
     pub mac: Option<MacAddress>,
-    /// Addresses with prefix lengths, configured inside the namespace.
+    /// Addresses with prefix lengths. TAP: configured inside the namespace. Packet: those of whoever is behind
+    /// the device.
     #[serde(default, skip_serializing_if = "Vec::is_empty", deserialize_with = "networks::deserialize")]
     pub addresses: Vec<IpNet>,
     /// Only the port's own MAC and addresses may be its source. Absent: on where addresses are given.

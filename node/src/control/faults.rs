@@ -7,6 +7,7 @@ use port::PortFault;
 
 use super::Control;
 use crate::api::types::Origin;
+use crate::config::PortType;
 use crate::devices::{OpenError, Presence, drain};
 use crate::ports::lifecycle::{Condition, Step};
 
@@ -65,7 +66,14 @@ impl Control {
         }
     }
 
-    /// Looks at the device of a port that works or whose link is down.
+    /// Looks at the device of the port with this name.
+    pub(super) fn look_at(&mut self, name: &str) {
+        if let Some(id) = self.ports.get(name).map(|port| port.id) {
+            self.look(id, self.dataplane.now_ms());
+        }
+    }
+
+    /// Looks at the device of a port that works or whose link is down, or that waits for somebody else's.
     fn look(&mut self, id: PortId, now_ms: u64) {
         let Some(port) = self.ports.values_mut().find(|port| port.id == id) else { return };
         port.is_look_due = false;
@@ -75,11 +83,22 @@ impl Control {
             drain(socket);
             self.links.arm(socket, id);
         }
-        let (name, identity) = (port.config.name.clone(), port.identity);
-        match (&port.condition, self.devices.presence(&port.config)) {
+        let (name, identity, is_watched) = (port.config.name.clone(), port.identity, port.watch.is_some());
+        let presence = self.devices.presence(&port.config);
+        if let Ok(Presence::There { identity: seen, mtu_bytes, .. }) = presence
+            && seen == identity
+            && mtu_bytes != port.mtu_bytes
+        {
+            port.mtu_bytes = mtu_bytes;
+            self.publish();
+        }
+        let Some(port) = self.ports.get(&name) else { return };
+        match (&port.condition, presence) {
+            // A device that is somebody else's has come.
+            (Condition::Gone { .. }, Ok(Presence::There { .. })) if is_watched => self.reopen(&name, now_ms),
             (Condition::Gone { .. } | Condition::Failed { .. }, _) => {}
             (Condition::LinkDown, Ok(_)) => self.look_after(&name, now_ms),
-            (Condition::Working, Ok(Presence::There { identity: seen, up })) if seen == identity => {
+            (Condition::Working, Ok(Presence::There { identity: seen, up, .. })) if seen == identity => {
                 if up {
                     // It may have been down in between.
                     self.restore_device(&name);
@@ -171,7 +190,7 @@ impl Control {
 
     fn look_after(&mut self, name: &str, now_ms: u64) {
         let Some(port) = self.ports.get(name) else { return };
-        let (id, origin, condition) = (port.id, port.origin, port.condition.clone());
+        let (id, condition) = (port.id, port.condition.clone());
         let presence = if condition.needs_look() { self.devices.presence(&port.config).ok() } else { None };
         match condition.next(presence, port.identity, now_ms) {
             Step::Wait => {}
@@ -186,15 +205,20 @@ impl Control {
                     self.restore_device(name);
                 }
             }
-            Step::Reopen => {
-                if !self.let_go(id) {
-                    return;
-                }
-                match self.open_device(name) {
-                    Ok(()) => self.log("revived", &format!("port {name}: its device is there again")),
-                    Err(error) => self.consider_giving_up(name, origin, &condition, &error, now_ms),
-                }
-            }
+            Step::Reopen => self.reopen(name, now_ms),
+        }
+    }
+
+    /// Lets go of what is left of a port's device and opens it anew.
+    fn reopen(&mut self, name: &str, now_ms: u64) {
+        let Some(port) = self.ports.get(name) else { return };
+        let (id, origin, condition) = (port.id, port.origin, port.condition.clone());
+        if !self.let_go(id) {
+            return;
+        }
+        match self.open_device(name) {
+            Ok(()) => self.log("revived", &format!("port {name}: its device is there again")),
+            Err(error) => self.consider_giving_up(name, origin, &condition, &error, now_ms),
         }
     }
 
@@ -233,7 +257,12 @@ impl Control {
     pub(super) fn update_readiness(&mut self) {
         let is_there = |condition: &Condition| matches!(condition, Condition::Working | Condition::LinkDown);
         self.is_ready |= self.dead_worker.is_none()
-            && self.ports.values().all(|port| port.origin != Origin::Config || is_there(&port.condition));
+            && self.ports.values().all(|port| {
+                // Somebody else's device may come at any time: nobody is to wait for it.
+                let is_waited_for =
+                    port.origin == Origin::Config && port.config.port_type != PortType::Packet;
+                !is_waited_for || is_there(&port.condition)
+            });
     }
 
     /// Logs a line unless there were too many of its kind lately.

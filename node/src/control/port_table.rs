@@ -12,7 +12,7 @@ use super::{Control, Port, Refused, no_such_port};
 use crate::api::types;
 use crate::api::types::{AdminState, Origin};
 use crate::config::validate::{Finding, Severity};
-use crate::config::{PortCheck, PortConfig};
+use crate::config::{PortCheck, PortConfig, PortType};
 use crate::devices::{DeviceRequest, OpenError};
 use crate::identity;
 use crate::ports::lifecycle::Condition;
@@ -28,20 +28,26 @@ pub(super) enum Admitted {
 }
 
 impl Control {
-    /// Adds a port for the API: it is there, carries frames and is saved when this returns.
+    /// Adds a port for the API: it is there, carries frames and is saved when this returns. A port on a device
+    /// that is somebody else's may also wait for that device.
     ///
     /// # Errors
     /// Why not; nothing is left behind then.
     pub fn add_port(&mut self, port: PortConfig) -> Result<types::Port, Refused> {
         self.check_new(&port)?;
         let name = port.name.clone();
-        if let Admitted::Waiting(error) = self.admit(port, Origin::Api, true)? {
+        if let Admitted::Waiting(error) = self.admit(port, Origin::Api, true)?
+            // Somebody else's device may come later.
+            && !matches!(error, OpenError::NoDevice(_))
+        {
             self.drop_port(&name);
             let text = error.to_string();
             return Err(match error {
                 OpenError::NoNamespace(_) => Refused::Invalid(format!("netns: {text}")),
                 OpenError::InTheWay(_) => Refused::Conflict(format!("device: {text}")),
-                OpenError::NotPermitted(_) | OpenError::Failed(_) => Refused::Failed(text),
+                OpenError::NotPermitted(_) | OpenError::NoDevice(_) | OpenError::Failed(_) => {
+                    Refused::Failed(text)
+                }
             });
         }
         if let Err(refused) = self.save() {
@@ -139,6 +145,7 @@ impl Control {
             id,
             origin,
             mac,
+            mtu_bytes: None,
             wanted_up,
             condition: Condition::Working,
             identity: 0,
@@ -188,12 +195,6 @@ impl Control {
             Ok(()) => {
                 port.condition = Condition::Working;
                 port.namespace = namespace;
-                port.watch = self.devices.watch(&port.config);
-                if let Some(socket) = &port.watch
-                    && let Err(error) = self.links.add(socket, port.id)
-                {
-                    tracing::warn!("port {name}: its link is not watched: {error}");
-                }
             }
             Err(error) => {
                 // A port to be given up is dropped by whoever retries; here it only stays as it is.
@@ -202,11 +203,29 @@ impl Control {
                 }
             }
         }
+        // A device that is somebody else's is to be heard of when it comes.
+        if matches!(opened, Ok(()) | Err(OpenError::NoDevice(_))) {
+            self.watch_links(name);
+        }
         self.publish();
         if opened.is_ok() {
             self.announce(name);
         }
+        if request.port.port_type == PortType::Packet && opened.is_ok() {
+            // It is as its owner left it: perhaps down.
+            self.look_at(name);
+        }
         opened
+    }
+
+    fn watch_links(&mut self, name: &str) {
+        let Some(port) = self.ports.get_mut(name) else { return };
+        port.watch = self.devices.watch(&port.config);
+        if let Some(socket) = &port.watch
+            && let Err(error) = self.links.add(socket, port.id)
+        {
+            tracing::warn!("port {name}: its link is not watched: {error}");
+        }
     }
 
     pub(super) fn request(&self, port: &Port) -> DeviceRequest {
@@ -234,6 +253,12 @@ impl Control {
         port.owners = if single { QueueOwners::One(first_worker) } else { QueueOwners::All };
         port.offloads = device.offloads;
         port.identity = device.identity;
+        port.mtu_bytes = device.given.map(|given| given.mtu_bytes);
+        if port.config.mac.is_none()
+            && let Some(mac) = device.given.and_then(|given| given.mac)
+        {
+            port.mac = mac;
+        }
         port.condition = Condition::Working;
         let id = port.id;
         if port.origin == Origin::Host {
@@ -293,6 +318,8 @@ impl Control {
         let name = config.name.clone();
         let mac = identity::port_mac(&self.node_name, &config);
         let Some(port) = self.ports.get_mut(&name) else { return };
+        // The MAC of a device that is somebody else's is known from the device.
+        let mac = if port.mtu_bytes.is_some() && config.mac.is_none() { port.mac } else { mac };
         let (id, had_static) = (port.id, port.has_static_mac());
         let old_mac = std::mem::replace(&mut port.mac, mac);
         port.binding = binding(&config, mac);

@@ -31,11 +31,12 @@ impl Control {
         let state = port.condition.state(port.wanted_up);
         let totals = port.counters.totals();
         let is_tap = port.config.port_type == PortType::Tap;
+        let has_device = is_tap || port.config.port_type == PortType::Packet;
         types::Port {
             ifindex: port.id.get(),
             ifname: port.config.name.clone(),
             flags: flags(state),
-            mtu: self.config.node.mtu,
+            mtu: port.mtu_bytes.unwrap_or(self.config.node.mtu),
             operstate: operstate(state).to_owned(),
             txqlen: if is_tap { self.config.bridge.tap_queue_frames } else { 0 },
             link_type: "ether".to_owned(),
@@ -47,7 +48,7 @@ impl Control {
             reason: reason(port),
             origin: port.origin,
             netns: port.config.netns.as_ref().map(|path| path.display().to_string()),
-            device: is_tap.then(|| port.config.device_name().to_owned()),
+            device: has_device.then(|| port.config.device_name().to_owned()),
             addresses: port.config.addresses.iter().map(ToString::to_string).collect(),
             anti_spoof: port.binding.is_some(),
             queues: port.queues,

@@ -2,8 +2,9 @@
 
 use crate::config::{Config, PortType};
 
-/// The two that matter, with their numbers in `/proc/self/status` (linux/capability.h).
+/// Those that matter, with their numbers in `/proc/self/status` (linux/capability.h).
 const NET_ADMIN: (&str, u32) = ("CAP_NET_ADMIN", 12);
+const NET_RAW: (&str, u32) = ("CAP_NET_RAW", 13);
 const SYS_ADMIN: (&str, u32) = ("CAP_SYS_ADMIN", 21);
 
 /// Whether the process may do what `config` asks for.
@@ -23,6 +24,7 @@ fn check_against(config: &Config, held: u64) -> Result<(), String> {
     let enters_namespaces = config.ports.iter().any(|port| port.netns.is_some());
     let needs = [
         (has_taps, NET_ADMIN, "to make and configure TAP devices"),
+        (config.has_port_type(PortType::Packet), NET_RAW, "to open packet sockets on the devices of ports"),
         (enters_namespaces, SYS_ADMIN, "to enter the network namespaces of ports"),
     ];
     for (is_needed, (name, number), purpose) in needs {
@@ -57,6 +59,9 @@ mod tests {
         let error = check_against(&pod, 1 << 12).unwrap_err();
         assert!(error.starts_with("CAP_SYS_ADMIN is missing: it is needed to enter"), "{error}");
         assert_eq!(check_against(&pod, 1 << 12 | 1 << 21), Ok(()));
+        let packet = "[host]\nenabled = false\n[[port]]\nname = \"a\"\ntype = \"packet\"\ndevice = \"b\"\n";
+        let error = check_against(&config(packet), 0).unwrap_err();
+        assert!(error.starts_with("CAP_NET_RAW is missing: it is needed to open packet"), "{error}");
         assert_eq!(check_against(&config(""), 1 << 12), Ok(()), "no namespace to enter");
         assert_eq!(check_against(&config("[host]\nenabled = false\n"), 0), Ok(()), "no device to make");
     }

@@ -1,5 +1,6 @@
-//! The kernel's devices: TAPs, and capture files.
+//! The kernel's devices: TAPs, devices of others, and capture files.
 
+use std::collections::BTreeMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
@@ -8,28 +9,32 @@ use std::path::Path;
 
 use packet::Offloads;
 use port::Queue;
+use port::packet_socket::{self, Drops, PacketConfig, PacketError};
 use port::pcap::{self, PcapConfig, PcapQueue};
 use port::tap::{self, DeviceIdentity, Status, TapConfig, TapError};
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 
 use super::watch::socket_here;
-use super::{DeviceRequest, Devices, OpenDevice, OpenError, Presence};
+use super::{DeviceRequest, Devices, Given, OpenDevice, OpenError, Presence};
 use crate::config::{self, PortConfig, PortType};
 use crate::host;
 
 /// Devices of this machine.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct KernelDevices;
+#[derive(Debug, Default)]
+pub struct KernelDevices {
+    /// What did not fit into the sockets of packet ports, by the port's name.
+    drops: BTreeMap<String, Drops>,
+}
 
 impl Devices for KernelDevices {
     fn open(&mut self, request: &DeviceRequest) -> Result<OpenDevice, OpenError> {
         match request.port.port_type {
             PortType::Tap => open_tap(request),
+            PortType::Packet => self.open_packet(request),
             PortType::Pcap => open_pcap(request),
-            other => Err(OpenError::Failed(format!(
-                "a port of type {} is not available in this version",
-                other.name()
-            ))),
+            PortType::VhostUser => Err(OpenError::Failed(
+                "a port of type vhost-user is not available in this version".to_owned(),
+            )),
         }
     }
 
@@ -42,14 +47,21 @@ impl Devices for KernelDevices {
 
     fn presence(&mut self, port: &PortConfig) -> Result<Presence, String> {
         match port.port_type {
-            PortType::Tap => match tap::status(port.netns.as_deref(), port.device_name()) {
-                Ok(Status::Present { identity, up, .. }) => {
-                    Ok(Presence::There { identity: identity_number(identity), up })
+            PortType::Tap | PortType::Packet => {
+                match tap::status(port.netns.as_deref(), port.device_name()) {
+                    Ok(Status::Present { identity, up, running, mtu_bytes }) => {
+                        let identity = identity_number(identity);
+                        Ok(if port.port_type == PortType::Packet {
+                            Presence::There { identity, up: up && running, mtu_bytes: Some(mtu_bytes) }
+                        } else {
+                            Presence::There { identity, up, mtu_bytes: None }
+                        })
+                    }
+                    Ok(Status::Missing) => Ok(Presence::Missing),
+                    Err(error) => Err(error.to_string()),
                 }
-                Ok(Status::Missing) => Ok(Presence::Missing),
-                Err(error) => Err(error.to_string()),
-            },
-            _ => Ok(Presence::There { identity: 0, up: true }),
+            }
+            _ => Ok(Presence::There { identity: 0, up: true, mtu_bytes: None }),
         }
     }
 
@@ -58,6 +70,10 @@ impl Devices for KernelDevices {
             PortType::Tap => tap::remove(port.netns.as_deref(), port.device_name())
                 .map(drop)
                 .map_err(|error| error.to_string()),
+            PortType::Packet => {
+                self.drops.remove(&port.name);
+                Ok(())
+            }
             _ => Ok(()),
         }
     }
@@ -71,7 +87,7 @@ impl Devices for KernelDevices {
     }
 
     fn watch(&mut self, port: &PortConfig) -> Option<OwnedFd> {
-        if port.port_type != PortType::Tap {
+        if !matches!(port.port_type, PortType::Tap | PortType::Packet) {
             return None;
         }
         let socket = match &port.netns {
@@ -94,8 +110,41 @@ impl Devices for KernelDevices {
                 .ok()
                 .flatten()
                 .map(|counters| counters.tx_dropped),
+            PortType::Packet => self.drops.get_mut(&port.name).map(Drops::total),
             _ => None,
         }
+    }
+}
+
+impl KernelDevices {
+    fn open_packet(&mut self, request: &DeviceRequest) -> Result<OpenDevice, OpenError> {
+        let port = &request.port;
+        let config = PacketConfig {
+            netns: port.netns.clone(),
+            device: port.device_name().to_owned(),
+            queues: request.workers,
+            queue_frames: request.queue_frames,
+        };
+        let opened = packet_socket::open(&config).map_err(|error| {
+            let text = error.to_string();
+            match error {
+                PacketError::NoDevice { .. } => OpenError::NoDevice(text),
+                PacketError::Device(TapError::Namespace { .. }) => OpenError::NoNamespace(text),
+                PacketError::MissingCapability { .. }
+                | PacketError::Device(TapError::MissingCapability { .. }) => OpenError::NotPermitted(text),
+                _ => OpenError::Failed(text),
+            }
+        })?;
+        let former = self.drops.remove(&port.name).unwrap_or_default();
+        self.drops.insert(port.name.clone(), opened.drops.after(former));
+        Ok(OpenDevice {
+            queues: opened.queues.into_iter().map(Queue::Tap).collect(),
+            offloads: opened.offloads,
+            identity: identity_number(opened.identity),
+            given: Some(Given { mac: opened.mac, mtu_bytes: opened.mtu_bytes }),
+            adopted: false,
+            warnings: opened.warnings,
+        })
     }
 }
 
@@ -144,6 +193,7 @@ fn open_tap(request: &DeviceRequest) -> Result<OpenDevice, OpenError> {
         queues: opened.queues.into_iter().map(Queue::Tap).collect(),
         offloads: opened.offloads,
         identity: identity_number(opened.identity),
+        given: None,
         adopted: opened.adopted,
         warnings: opened.warnings,
     })
@@ -164,6 +214,7 @@ fn open_pcap(request: &DeviceRequest) -> Result<OpenDevice, OpenError> {
         queues: vec![Queue::Other(Box::new(queue))],
         offloads: Offloads::NONE,
         identity: 0,
+        given: None,
         adopted: false,
         warnings: Vec::new(),
     })

@@ -137,6 +137,7 @@ impl Devices for SimulatedDevices {
             queues: queues.into_iter().map(|queue| Queue::Other(Box::new(queue))).collect(),
             offloads: Offloads::ALL,
             identity,
+            given: None,
             adopted,
             warnings: Vec::new(),
         })
@@ -153,10 +154,11 @@ impl Devices for SimulatedDevices {
 
     fn presence(&mut self, port: &PortConfig) -> Result<Presence, String> {
         let inner = self.0.inner();
-        Ok(inner
-            .devices
-            .get(&key(port))
-            .map_or(Presence::Missing, |device| Presence::There { identity: device.identity, up: device.up }))
+        Ok(inner.devices.get(&key(port)).map_or(Presence::Missing, |device| Presence::There {
+            identity: device.identity,
+            up: device.up,
+            mtu_bytes: None,
+        }))
     }
 
     fn remove(&mut self, port: &PortConfig) -> Result<(), String> {

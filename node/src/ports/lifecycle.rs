@@ -4,11 +4,13 @@
 //! and once a second the control side looks whether the file of each namespace still stands for the same one
 //! (one `stat`), since nothing else tells. At ports in trouble, and at no other, it looks more closely:
 //!
-//! - *link down*: the device was set down inside its namespace. Once it is up again, the workers are told, and
-//!   the device is given back the addresses and routes that the kernel took from it.
+//! - *link down*: the device is set down, or has no carrier. Once it is up again, the workers are told, and a
+//!   device of ours is given back the addresses and routes that the kernel took from it.
 //! - *gone*: the device or its namespace is not there. It is opened anew, which makes the device if the
 //!   namespace is there (again), at most once a second. A port of the API whose namespace stays away for [`REAP_MS`] is given up:
 //!   its pod is no more. A configured port waits for ever.
+//!   A device that is somebody else's (`type = "packet"`) is waited for, however long it takes, and opened as
+//!   soon as a link event tells of it.
 //! - *failed*: the system refuses. It is tried again, ever more rarely, up to [`RETRY_MS_MAX`].
 
 use port::PortFault;
@@ -96,6 +98,10 @@ impl Condition {
             let retry_ms = now_ms.saturating_add(RETRY_MS);
             return (!is_over).then_some(Self::Gone { since_ms, retry_ms, reason });
         }
+        if let OpenError::NoDevice(_) = error {
+            let retry_ms = now_ms.saturating_add(RETRY_MS);
+            return Some(Self::Gone { since_ms: now_ms, retry_ms, reason });
+        }
         let attempts = if let Self::Failed { attempts, .. } = self { attempts.saturating_add(1) } else { 0 };
         let pause_ms = RETRY_MS.saturating_mul(1 << attempts.min(10)).min(RETRY_MS_MAX);
         Some(Self::Failed { reason, retry_ms: now_ms.saturating_add(pause_ms), attempts })
@@ -113,7 +119,7 @@ impl Condition {
         match self {
             Self::Working => Step::Wait,
             Self::LinkDown => match presence {
-                Some(Presence::There { identity: seen, up }) if seen == identity => {
+                Some(Presence::There { identity: seen, up, .. }) if seen == identity => {
                     if up {
                         Step::Revive
                     } else {
@@ -148,7 +154,7 @@ impl Condition {
     pub fn reason(&self) -> Option<&str> {
         match self {
             Self::Working => None,
-            Self::LinkDown => Some("the device was set down inside its namespace"),
+            Self::LinkDown => Some("the device is set down, or has no carrier"),
             Self::Gone { reason, .. } | Self::Failed { reason, .. } => Some(reason),
         }
     }
@@ -158,7 +164,7 @@ impl Condition {
 mod tests {
     use super::*;
 
-    const HERE: Option<Presence> = Some(Presence::There { identity: 7, up: true });
+    const HERE: Option<Presence> = Some(Presence::There { identity: 7, up: true, mtu_bytes: None });
 
     fn no_namespace() -> OpenError {
         OpenError::NoNamespace("no such namespace".into())
@@ -169,7 +175,10 @@ mod tests {
         let down = Condition::Working.after_fault(PortFault::LinkDown, 0);
         assert_eq!(down.state(true), PortState::LinkDown);
         assert_eq!(down.next(HERE, 7, 0), Step::Revive);
-        assert_eq!(down.next(Some(Presence::There { identity: 7, up: false }), 7, 0), Step::Wait);
+        assert_eq!(
+            down.next(Some(Presence::There { identity: 7, up: false, mtu_bytes: None }), 7, 0),
+            Step::Wait
+        );
         assert_eq!(down.next(HERE, 6, 0), Step::Lose);
         assert_eq!(down.next(Some(Presence::Missing), 7, 0), Step::Lose);
         assert_eq!(down.next(None, 7, 0), Step::Wait);
@@ -196,6 +205,19 @@ mod tests {
         assert!(at(Origin::Host, u64::MAX).is_some());
         let later = at(Origin::Api, 20_000).unwrap();
         assert!(later.after_refusal(&no_namespace(), Origin::Api, 1_000 + REAP_MS).is_none(), "one clock");
+    }
+
+    #[test]
+    fn somebody_else_s_device_is_waited_for_without_end() {
+        let missing = OpenError::NoDevice("there is no device vm1".into());
+        let mut condition = Condition::Working;
+        for now_ms in [0, REAP_MS, 100 * REAP_MS] {
+            condition = condition.after_refusal(&missing, Origin::Api, now_ms).unwrap();
+            assert_eq!(condition.state(true), PortState::Gone);
+            assert_eq!(condition.reason(), Some("there is no device vm1"));
+            assert_eq!(condition.next(None, 0, now_ms), Step::Wait);
+            assert_eq!(condition.next(None, 0, now_ms + RETRY_MS), Step::Reopen);
+        }
     }
 
     #[test]

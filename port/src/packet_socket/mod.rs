@@ -11,9 +11,12 @@
 //! kernel shares the frames between them by a hash of the flow that is the same for both directions
 //! (`PACKET_FANOUT`), and sends each flow's answers where that flow was heard.
 //!
+//! The kernel's stack hears the same frames, and may answer some: see [`stack`].
+//!
 //! The sockets survive a device that goes down, and fall silent for ever when it is removed.
 
 pub(crate) mod message;
+mod stack;
 
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
@@ -149,7 +152,7 @@ fn open_here(config: &PacketConfig) -> Result<PacketPort, PacketError> {
             errno => PacketError::Configure { device: device.clone(), action, source: errno.into() },
         }
     };
-    let mut warnings = Vec::new();
+    let mut warnings: Vec<_> = stack::answers_beside_us(device).into_iter().collect();
     let mut uso = true;
     let mut sockets: Vec<Arc<OwnedFd>> = Vec::with_capacity(config.queues);
     let mut group = None;

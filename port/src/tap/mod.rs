@@ -122,8 +122,10 @@ pub enum Status {
         identity: DeviceIdentity,
         /// Administratively up.
         up: bool,
-        /// Up and with carrier: a process has a queue open.
+        /// Up and with carrier: of a TAP, a process has a queue open.
         running: bool,
+        /// Largest IP packet.
+        mtu_bytes: u32,
     },
     /// The device, or its namespace, is not there.
     Missing,
@@ -244,7 +246,7 @@ pub fn restore(config: &TapConfig) -> Result<Vec<String>, TapError> {
 pub fn status(netns: Option<&Path>, device: &str) -> Result<Status, TapError> {
     let found = look(netns, device, |link, _| {
         let identity = DeviceIdentity { netns: namespace::identity()?, ifindex: link.index };
-        Ok(Status::Present { identity, up: link.up, running: link.running })
+        Ok(Status::Present { identity, up: link.up, running: link.running, mtu_bytes: link.mtu_bytes })
     })?;
     Ok(found.unwrap_or(Status::Missing))
 }

@@ -8,7 +8,7 @@ use e2e::script::Random;
 use packet::{ChecksumOffload, DropReason, MacAddress};
 use port::EngineKind;
 
-use crate::rig::{Rig, SILENCE, address, device, port};
+use crate::rig::{Rig, SILENCE, address, device};
 
 const A: MacAddress = MacAddress([2, 0, 0, 0, 0, 1]);
 const B: MacAddress = MacAddress([2, 0, 0, 0, 0, 2]);

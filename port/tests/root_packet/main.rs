@@ -10,7 +10,10 @@ use std::process::ExitCode;
 use e2e::{Test, run_root_tests};
 use port::EngineKind;
 
-fn both_engines(claim: &str, body: fn(EngineKind)) -> [Test; 2] {
+/// What checks a claim.
+type Body = fn(EngineKind);
+
+fn both_engines(claim: &str, body: Body) -> [Test; 2] {
     [(EngineKind::Uring, "io_uring"), (EngineKind::Epoll, "epoll")]
         .map(|(kind, name)| Test::new(format!("{claim}__{name}"), move || body(kind)))
 }
@@ -20,7 +23,7 @@ fn main() -> ExitCode {
         Test::new("what_is_not_there_is_named", life::named_errors),
         Test::new("nothing_of_the_device_is_changed", life::device_is_left_alone),
     ];
-    let both: [(&str, fn(EngineKind)); 12] = [
+    let both: [(&str, Body); 12] = [
         ("frames_pass_byte_for_byte", frames::byte_for_byte),
         ("a_tagged_frame_keeps_its_tags", frames::tags),
         ("an_unfinished_checksum_moves_with_its_tag", frames::unfinished_tagged),

@@ -39,7 +39,10 @@ pub(crate) fn made_as_configured() {
     assert!(pod.ip("-6 route show default").contains("via fd00:9::1 dev eth0"));
 
     let status = tap::status(Some(&pod.path()), "eth0").unwrap();
-    assert_eq!(status, Status::Present { identity: opened.identity, up: true, running: true });
+    assert_eq!(
+        status,
+        Status::Present { identity: opened.identity, up: true, running: true, mtu_bytes: 1400 }
+    );
     assert_eq!(tap::status(Some(&pod.path()), "eth1").unwrap(), Status::Missing);
     assert!(tap::counters(Some(&pod.path()), "eth0").unwrap().is_some());
     assert!(tap::remove(Some(&pod.path()), "eth0").unwrap());
@@ -58,7 +61,7 @@ pub(crate) fn adopted() {
     drop(first);
     let deadline = Instant::now() + Duration::from_secs(10);
     while tap::status(Some(&pod.path()), "eth0").unwrap()
-        != (Status::Present { identity, up: true, running: false })
+        != (Status::Present { identity, up: true, running: false, mtu_bytes: 1500 })
     {
         assert!(Instant::now() < deadline, "the device stays, without carrier");
     }

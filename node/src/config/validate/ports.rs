@@ -69,7 +69,7 @@ impl PortCheck {
     }
 
     fn device(&mut self, port: &PortConfig, prefix: &str, findings: &mut Findings) {
-        if port.port_type != PortType::Tap {
+        if !matches!(port.port_type, PortType::Tap | PortType::Packet) {
             return;
         }
         if let Some(netns) = &port.netns {
@@ -80,6 +80,9 @@ impl PortCheck {
             && let Err(why) = device_name(device)
         {
             findings.error(format!("{prefix}device"), why);
+        }
+        if port.port_type == PortType::Packet && port.device.is_none() {
+            return;
         }
         let place = (port.netns.clone(), device.to_owned());
         if let Some(holder) = self.devices.insert(place, format!("port \"{}\"", port.name)) {
@@ -94,6 +97,13 @@ impl PortCheck {
 
     fn mac(&mut self, port: &PortConfig, prefix: &str, findings: &mut Findings) {
         let key = format!("{prefix}mac");
+        if port.port_type == PortType::Packet && port.mac.is_none() {
+            // The device's own MAC is not that of whoever is behind it.
+            if port.is_bound() {
+                findings.error(key, "a port of type packet that is bound (by addresses or anti_spoof) needs the MAC of whoever is behind the device");
+            }
+            return;
+        }
         if let Some(mac) = port.mac
             && (mac.is_group() || mac.is_zero())
         {
@@ -142,7 +152,7 @@ impl PortCheck {
 fn keys_fit_type(port: &PortConfig, prefix: &str, findings: &mut Findings) {
     use PortType::{Packet, Pcap, Tap, VhostUser};
     let given: [(&str, bool, &[PortType]); 8] = [
-        ("netns", port.netns.is_some(), &[Tap]),
+        ("netns", port.netns.is_some(), &[Tap, Packet]),
         ("device", port.device.is_some(), &[Tap, Packet]),
         ("socket", port.socket.is_some(), &[VhostUser]),
         ("mode", port.mode.is_some(), &[VhostUser]),
