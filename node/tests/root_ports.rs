@@ -5,10 +5,11 @@ use std::time::{Duration, Instant};
 
 use e2e::{Namespace, Test, run_root_tests, wait_until};
 use node::api::types::{AdminState, Port, PortState};
-use node::config::{self, Machine, PortConfig};
+use node::config::{self, Machine, PortConfig, PortType};
 use node::control::{self, ControlThread, Options, StartError};
 use node::devices::KernelDevices;
 use node::state::StateDirectory;
+use packet::MacAddress;
 use port::EngineKind;
 use tempfile::TempDir;
 
@@ -225,6 +226,71 @@ fn a_stopped_node_leaves_devices_and_a_started_one_adopts_them() {
     assert!(!namespace.output("ip", &["link", "show", "dev", "eth0"]).status.success(), "it is removed");
 }
 
+/// A device that is there already, in a namespace, with somebody behind it.
+fn veth(namespace: &Namespace, far: &Namespace) -> PortConfig {
+    namespace.ip(&format!("link add veth0 type veth peer name eth0 netns {}", far.name()));
+    namespace.ip("link set veth0 up");
+    far.ip("link set eth0 up");
+    PortConfig {
+        name: "q".to_owned(),
+        port_type: PortType::Packet,
+        netns: Some(namespace.path()),
+        device: Some("veth0".to_owned()),
+        mac: Some(MacAddress([2, 0, 0, 0, 0, 9])),
+        addresses: vec!["10.244.1.9/24".parse().expect("an address")],
+        ..PortConfig::default()
+    }
+}
+
+fn somebody_else_s_device_is_used_and_left_as_it_is() {
+    let mut rig = Rig::start("[workers]\ncount = 2\n");
+    let (namespace, far) = (Namespace::new("place"), Namespace::new("far"));
+    let port = veth(&namespace, &far);
+    let addresses = namespace.ip("-4 addr show dev veth0");
+    let added = rig.add(port);
+    assert_eq!((added.state, added.queues, added.device.as_deref()), (PortState::Up, 2, Some("veth0")));
+    assert_eq!((added.mtu, added.address), (1500, MacAddress([2, 0, 0, 0, 0, 9])));
+    // PROMISC is a flag of the device only where somebody has set it by hand.
+    assert_eq!(namespace.ip("-4 addr show dev veth0"), addresses);
+    rig.stop();
+    rig.resume("").unwrap_or_else(|error| panic!("{error}"));
+    rig.await_state("q", PortState::Up);
+    rig.ask(|control| control.delete_port("q")).unwrap_or_else(|refused| panic!("{refused}"));
+    assert!(namespace.ip("-d link show dev veth0").contains("promiscuity 0"), "it is there, and as it was");
+}
+
+fn somebody_else_s_device_may_go_and_come_with_its_namespace() {
+    let rig = Rig::start("");
+    let (doomed, far) = (Namespace::new("place"), Namespace::new("far"));
+    rig.add(veth(&doomed, &far));
+    for _ in 0..2 {
+        doomed.ip("link set veth0 down");
+        rig.await_state("q", PortState::LinkDown);
+        doomed.ip("link set veth0 up");
+        rig.await_state("q", PortState::Up);
+        doomed.ip("link del veth0");
+        rig.await_state("q", PortState::Gone);
+        veth(&doomed, &far);
+        rig.await_state("q", PortState::Up);
+    }
+    let path = doomed.path();
+    doomed.delete();
+    rig.await_state("q", PortState::Gone);
+    wait_until("the device goes with its namespace", || {
+        (!far.output("ip", &["link", "show", "dev", "eth0"]).status.success()).then_some(())
+    });
+    let name = path.file_name().expect("a path with a name").to_string_lossy().into_owned();
+    let again = rig.host.output("ip", &["netns", "add", &name]);
+    assert!(again.status.success(), "{again:?}");
+    wait_until("the device is waited for", || {
+        rig.port("q").filter(|port| {
+            port.reason.as_deref().is_some_and(|text| text.starts_with("there is no device veth0 in"))
+        })
+    });
+    veth(&doomed, &far);
+    rig.await_state("q", PortState::Up);
+}
+
 fn the_host_port_is_a_gateway() {
     let rig = Rig::start("");
     let addresses = rig.host.ip("addr show dev cni0");
@@ -277,6 +343,14 @@ fn main() -> ExitCode {
             Test::new(
                 "a_stopped_node_leaves_devices_and_a_started_one_adopts_them",
                 a_stopped_node_leaves_devices_and_a_started_one_adopts_them,
+            ),
+            Test::new(
+                "somebody_else_s_device_is_used_and_left_as_it_is",
+                somebody_else_s_device_is_used_and_left_as_it_is,
+            ),
+            Test::new(
+                "somebody_else_s_device_may_go_and_come_with_its_namespace",
+                somebody_else_s_device_may_go_and_come_with_its_namespace,
             ),
             Test::new("the_host_port_is_a_gateway", the_host_port_is_a_gateway),
             Test::new(
