@@ -7,7 +7,7 @@ use libtest_mimic::{Arguments, Trial};
 /// One test: a claim and the code that checks it by panicking.
 pub struct Test {
     claim: String,
-    program: Option<&'static str>,
+    programs: Vec<&'static str>,
     obstacle: Option<String>,
     body: Box<dyn FnOnce() + Send>,
 }
@@ -15,13 +15,13 @@ pub struct Test {
 impl Test {
     /// A test of `claim`.
     pub fn new(claim: impl Into<String>, body: impl FnOnce() + Send + 'static) -> Self {
-        Self { claim: claim.into(), program: None, obstacle: None, body: Box::new(body) }
+        Self { claim: claim.into(), programs: Vec::new(), obstacle: None, body: Box::new(body) }
     }
 
     /// The same test, which is ignored where `program` is not installed.
     #[must_use]
     pub fn needing(mut self, program: &'static str) -> Self {
-        self.program = Some(program);
+        self.programs.push(program);
         self
     }
 
@@ -54,9 +54,9 @@ pub fn run_root_tests(threads: usize, tests: Vec<Test>) -> ExitCode {
     let trials = tests
         .into_iter()
         .map(|test| {
-            let program = test.program.filter(|program| !is_installed(program));
-            let missing =
-                missing.map(str::to_owned).or(test.obstacle).or_else(|| Some(format!("needs {}", program?)));
+            let program = test.programs.iter().find(|program| !is_installed(program));
+            let missing = missing.map(str::to_owned).or(test.obstacle);
+            let missing = missing.or_else(|| Some(format!("needs {}", program?)));
             let trial = Trial::test(test.claim, move || {
                 (test.body)();
                 Ok(())
