@@ -77,7 +77,7 @@ is_root() { [ "$(id -u)" -eq 0 ]; }
 
 # command:package pairs.
 needed=(cc:build-essential c++:build-essential ip:iproute2 ping:iputils-ping nft:nftables setpriv:util-linux
-    valgrind:valgrind)
+    valgrind:valgrind qemu-system-x86_64:qemu-system-x86 busybox:busybox-static)
 
 missing_packages() {
     local pair
@@ -98,6 +98,26 @@ install_packages() {
     export DEBIAN_FRONTEND=noninteractive
     apt-get update -q && apt-get install -q -y --no-install-recommends "${packages[@]}" ||
         echo "Some packages could not be installed; the tests that need them will say so."
+}
+
+# The kernel of a virtual machine that the tests boot: unpacked into target/guest, not installed.
+unpack_guest_kernel() {
+    local folder package
+    if compgen -G 'target/guest/boot/vmlinuz-*' >/dev/null || ! is_root || [ "$(uname -m)" != x86_64 ]; then
+        return
+    fi
+    package=$(apt-cache depends linux-image-cloud-amd64 2>/dev/null | awk '/Depends:/ { print $2; exit }')
+    folder=$(mktemp -d) || return
+    headline "unpacking ${package:-a kernel for the virtual machine}"
+    mkdir -p target/guest
+    if ! { [ -n "$package" ] && (cd "$folder" && apt-get download -q "$package") &&
+        dpkg-deb --fsys-tarfile "$folder"/*.deb | tar -x -C target/guest --wildcards './boot/vmlinuz-*' \
+            './lib/modules/*/kernel/drivers/virtio' './lib/modules/*/kernel/drivers/net/*virtio_net.ko' \
+            './lib/modules/*/kernel/*failover.ko'; }; then
+        echo "It could not be had; the test of a virtual machine will say so."
+        rm -rf target/guest
+    fi
+    rm -rf "$folder"
 }
 
 # `sudo` resets PATH: find the Rust of the user that called it.
@@ -147,6 +167,7 @@ instruction_counts() {
 
 find_rust
 install_packages
+unpack_guest_kernel
 is_root || echo "Not root: the tests that make network namespaces will be skipped (run: sudo ./test.sh)"
 
 check "formatting" cargo fmt --all --check

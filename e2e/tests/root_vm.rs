@@ -41,6 +41,15 @@ fn kernel() -> Option<(PathBuf, PathBuf)> {
     Some((image, guest.join("lib/modules").join(version).join("kernel")))
 }
 
+/// The program that is all of the guest's user space, if it is installed and needs no libraries.
+fn busybox() -> Option<Vec<u8>> {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let found = std::env::split_paths(&path).map(|folder| folder.join("busybox")).find(|path| path.is_file());
+    let program = std::fs::read(found?).ok()?;
+    let loader = b"/ld-linux";
+    (!program.windows(loader.len()).any(|window| window == loader)).then_some(program)
+}
+
 /// An archive for the kernel to unpack, in the format of `cpio -H newc`.
 struct Initramfs(Vec<u8>);
 
@@ -63,7 +72,7 @@ impl Initramfs {
         self.0.resize(self.0.len().next_multiple_of(4), 0);
     }
 
-    /// What `init` and the modules are all there is to.
+    /// What busybox, `init` and the modules are all there is to.
     fn build(init: &str, modules: &Path) -> Vec<u8> {
         const DIRECTORY: u32 = 0o040_755;
         const PROGRAM: u32 = 0o100_755;
@@ -71,11 +80,7 @@ impl Initramfs {
         for directory in ["bin", "dev", "proc", "sys"] {
             archive.add(directory, DIRECTORY, b"");
         }
-        let busybox = std::env::split_paths(&std::env::var_os("PATH").unwrap_or_default())
-            .map(|folder| folder.join("busybox"))
-            .find(|path| path.is_file())
-            .expect("busybox is installed");
-        archive.add("bin/busybox", PROGRAM, &std::fs::read(busybox).expect("busybox can be read"));
+        archive.add("bin/busybox", PROGRAM, &busybox().expect("busybox is installed"));
         for (index, module) in MODULES.iter().enumerate() {
             let path = modules.join(format!("{module}.ko"));
             let content = std::fs::read(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
@@ -214,10 +219,13 @@ fn a_virtual_machine_talks_to_pods() {
 }
 
 fn main() -> ExitCode {
-    let missing = kernel().is_none().then_some("needs a kernel in target/guest: ./test.sh unpacks one");
+    let missing = if kernel().is_none() {
+        Some("needs a kernel in target/guest: ./test.sh unpacks one")
+    } else {
+        busybox().is_none().then_some("needs busybox-static")
+    };
     let test = Test::new("a_virtual_machine_talks_to_pods", a_virtual_machine_talks_to_pods)
         .needing("qemu-system-x86_64")
-        .needing("busybox")
         .unless(missing);
     run_root_tests(1, vec![test])
 }

@@ -25,7 +25,7 @@ const FREE_OF_UNSAFE: &[&str] = &["packet", "switch", "dataplane", "node", "tool
 const MAY_BE_UNSAFE: &[(&str, &str)] = &[
     (
         "port/src/sys/",
-        "system calls that no crate wraps: TAP ioctls, io_uring with buffers that the kernel holds",
+        "system calls that no crate wraps: TAP ioctls, packet sockets, io_uring with buffers that the kernel holds",
     ),
     ("e2e/src/sys.rs", "AF_PACKET sockets for frames byte for byte"),
     ("benches/", "measures, is not part of the product"),
