@@ -7,7 +7,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
-use packet::Offloads;
+use packet::{Offloads, PORTS_MAX};
 use port::Queue;
 use port::packet_socket::{self, Drops, PacketConfig, PacketError};
 use port::pcap::{self, PcapConfig, PcapQueue};
@@ -135,6 +135,10 @@ impl KernelDevices {
                 _ => OpenError::Failed(text),
             }
         })?;
+        if self.drops.len() > PORTS_MAX {
+            // Ports that were given up without being removed.
+            self.drops.retain(|_, drops| drops.is_live());
+        }
         let former = self.drops.remove(&port.name).unwrap_or_default();
         self.drops.insert(port.name.clone(), opened.drops.after(former));
         Ok(OpenDevice {

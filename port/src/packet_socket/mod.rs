@@ -124,6 +124,12 @@ impl Drops {
         self.total
     }
 
+    /// True while a socket is open.
+    #[must_use]
+    pub fn is_live(&self) -> bool {
+        self.sockets.iter().any(|socket| socket.strong_count() > 0)
+    }
+
     /// Goes on counting from what `former` has counted: the same port was opened anew.
     #[must_use]
     pub fn after(mut self, mut former: Self) -> Self {

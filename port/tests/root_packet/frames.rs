@@ -3,12 +3,15 @@
 use std::net::Ipv4Addr;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use e2e::Namespace;
 use e2e::frames::{EXPERIMENTAL, IPV4, checksum, ethernet, ipv4, tagged, udp};
 use e2e::script::Random;
-use packet::{ChecksumOffload, DropReason, MacAddress};
-use port::EngineKind;
+use packet::{Burst, ChecksumOffload, DropReason, MacAddress};
+use port::packet_socket;
+use port::tap::{self, TapConfig};
+use port::{EngineKind, PortSet, Queue};
 
-use crate::rig::{Rig, SILENCE, address, device};
+use crate::rig::{Rig, SILENCE, address, device, port};
 
 const A: MacAddress = MacAddress([2, 0, 0, 0, 0, 1]);
 const B: MacAddress = MacAddress([2, 0, 0, 0, 0, 2]);
@@ -116,6 +119,46 @@ pub(crate) fn too_long(kind: EngineKind) {
     assert_eq!(rig.seen.dropped, [DropReason::EgressMtu]);
     assert!(far.receive(SILENCE).is_none());
     assert_eq!(rig.pass(0, &[experimental(1514, 1)]).len(), 1, "the next one passes");
+}
+
+/// A machine may send super-frames of a kind that no vnet header describes to a packet socket (UDP
+/// fragmentation): they are lost by name, and harm neither the port nor the frames around them.
+pub(crate) fn undescribable(kind: EngineKind) {
+    const ROUNDS: usize = 100;
+    let switch = Namespace::new_quiet("switch");
+    let config = TapConfig {
+        netns: Some(switch.path()),
+        device: device(0),
+        mac: A,
+        persistent: false,
+        ..TapConfig::default()
+    };
+    let machine = tap::open(&config).unwrap().queues.remove(0);
+    let mut set = PortSet::new(kind, 256).unwrap();
+    let opened = packet_socket::open(&crate::rig::config(&switch, 0, 1)).unwrap();
+    set.attach(port(0), Queue::Tap(opened.queues.into_iter().next().unwrap())).unwrap();
+    let (source, destination) = (Ipv4Addr::new(192, 0, 2, 1), Ipv4Addr::new(192, 0, 2, 2));
+    let fragmentable = ethernet(B, A, IPV4, &ipv4(source, destination, 17, &udp(1, 2, &[7; 4000])));
+    let write = |header: [u8; 12], frame: &[u8]| {
+        rustix::io::write(&machine, &[&header, frame].concat()).unwrap();
+    };
+    let (mut burst, mut heard, mut malformed) = (Burst::new(), Vec::new(), Vec::new());
+    for round in 1..=ROUNDS {
+        write([0; 12], &experimental(60, 1));
+        write([1, 3, 42, 0, 0xc8, 0x05, 34, 0, 6, 0, 0, 0], &fragmentable);
+        write([0; 12], &experimental(60, 2));
+        e2e::wait_until("three frames", || {
+            malformed.extend_from_slice(set.receive(&mut burst).malformed);
+            heard.extend(burst.frames().iter().map(|frame| frame.bytes()[14]));
+            burst.recycle(set.pool());
+            (heard.len() + malformed.len() == 3 * round).then_some(())
+        });
+    }
+    assert_eq!(malformed, [(port(0), DropReason::BadOffload); ROUNDS]);
+    assert_eq!(heard, [1, 2].repeat(ROUNDS));
+    let mut faults = Vec::new();
+    set.take_faults(&mut faults);
+    assert!(faults.is_empty(), "{faults:?}");
 }
 
 /// Whatever stands in a frame, it passes or has a name.

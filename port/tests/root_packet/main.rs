@@ -23,13 +23,14 @@ fn main() -> ExitCode {
         Test::new("what_is_not_there_is_named", life::named_errors),
         Test::new("nothing_of_the_device_is_changed", life::device_is_left_alone),
     ];
-    let both: [(&str, Body); 12] = [
+    let both: [(&str, Body); 13] = [
         ("frames_pass_byte_for_byte", frames::byte_for_byte),
         ("a_tagged_frame_keeps_its_tags", frames::tags),
         ("an_unfinished_checksum_moves_with_its_tag", frames::unfinished_tagged),
         ("super_frames_pass_whole_in_both_directions", frames::super_frames),
         ("what_leaves_by_the_device_is_not_heard", frames::outgoing),
         ("a_frame_above_the_device_s_mtu_is_dropped_by_name", frames::too_long),
+        ("a_super_frame_that_cannot_be_described_harms_nobody", frames::undescribable),
         ("hostile_frames_pass_or_have_a_name", frames::hostile),
         ("a_link_that_is_down_is_quiet_until_revived", life::link_down),
         ("a_device_that_was_removed_can_be_opened_anew", life::removed),
