@@ -277,6 +277,8 @@ fn the_gateway_answers_once(workers: usize) {
     rig.host.sysctl(&format!("net/ipv4/conf/{DEVICE}/arp_ignore"), "0");
     guest.attach(&rig);
     guest.await_state(&rig, "up");
+    let answers = ask();
+    assert!(answers.len() == 2 && answers[0] != answers[1], "the kernel's, too: {answers:?}");
     wait_until("the advice", || {
         rig.daemon().log().contains(&format!("sysctl net.ipv4.conf.{DEVICE}.arp_ignore=8")).then_some(())
     });

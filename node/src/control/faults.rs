@@ -56,6 +56,17 @@ impl Control {
         self.fdb.flush(Some(id));
     }
 
+    /// Has the control side told of what happens to links near a port.
+    pub(super) fn watch_links(&mut self, name: &str) {
+        let Some(port) = self.ports.get_mut(name) else { return };
+        port.watch = self.devices.watch(&port.config);
+        if let Some(socket) = &port.watch
+            && let Err(error) = self.links.add(socket, port.id)
+        {
+            tracing::warn!("port {name}: its link is not watched: {error}");
+        }
+    }
+
     /// Something has changed among the links near a port.
     pub fn link_changed(&mut self, id: PortId) {
         let now_ms = self.dataplane.now_ms();

@@ -218,16 +218,6 @@ impl Control {
         opened
     }
 
-    fn watch_links(&mut self, name: &str) {
-        let Some(port) = self.ports.get_mut(name) else { return };
-        port.watch = self.devices.watch(&port.config);
-        if let Some(socket) = &port.watch
-            && let Err(error) = self.links.add(socket, port.id)
-        {
-            tracing::warn!("port {name}: its link is not watched: {error}");
-        }
-    }
-
     pub(super) fn request(&self, port: &Port) -> DeviceRequest {
         DeviceRequest {
             port: port.config.clone(),
@@ -253,11 +243,9 @@ impl Control {
         port.owners = if single { QueueOwners::One(first_worker) } else { QueueOwners::All };
         port.offloads = device.offloads;
         port.identity = device.identity;
-        port.mtu_bytes = device.given.map(|given| given.mtu_bytes);
-        if port.config.mac.is_none()
-            && let Some(mac) = device.given.and_then(|given| given.mac)
-        {
-            port.mac = mac;
+        if let Some(given) = device.given {
+            port.mtu_bytes = Some(given.mtu_bytes);
+            port.mac = port.config.mac.or(given.mac).unwrap_or(port.mac);
         }
         port.condition = Condition::Working;
         let id = port.id;

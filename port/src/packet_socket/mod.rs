@@ -149,61 +149,71 @@ pub fn open(config: &PacketConfig) -> Result<PacketPort, PacketError> {
 fn open_here(config: &PacketConfig) -> Result<PacketPort, PacketError> {
     let device = &config.device;
     let link = find(config)?;
-    let failed = |action| {
-        move |errno: Errno| match errno {
-            Errno::PERM | Errno::ACCESS => PacketError::MissingCapability { device: device.clone() },
-            Errno::NODEV | Errno::NXIO => {
-                PacketError::NoDevice { device: device.clone(), netns: config.netns.clone() }
-            }
-            errno => PacketError::Configure { device: device.clone(), action, source: errno.into() },
-        }
-    };
     let mut warnings: Vec<_> = stack::answers_beside_us(device).into_iter().collect();
-    let mut uso = true;
+    let mut takes_uso = true;
     let mut sockets: Vec<Arc<OwnedFd>> = Vec::with_capacity(config.queues);
     let mut group = None;
     for _ in 0..config.queues.max(1) {
-        let socket = sys::open().map_err(failed("open a packet socket on"))?;
-        let fd = socket.as_fd();
-        uso &= sys::set_vnet_header(fd).map_err(failed("ask for vnet headers of"))?;
-        sys::ignore_outgoing(fd).map_err(failed("ignore what the host sends by"))?;
-        sys::tell_of_tags(fd).map_err(failed("ask for the VLAN tags of"))?;
-        if let Err(errno) = sys::set_memory(fd, receive_bytes(config.queue_frames), SEND_BYTES) {
-            warnings.push(format!("{device}: the socket's memory stays at the system's default: {errno}"));
-        }
-        // Until it shares with the others it would hear what they hear.
-        sys::hush(fd, true).map_err(failed("set a filter on"))?;
-        sys::bind(fd, link.index).map_err(failed("bind to"))?;
-        sys::be_promiscuous(fd, link.index).map_err(failed("make promiscuous"))?;
+        let (socket, uso) = hushed_socket(config, link.index, &mut warnings)?;
+        takes_uso &= uso;
         if config.queues > 1 {
             let shared = match group {
-                None => sys::new_fanout(fd).map(|number| group = Some(number)),
-                Some(number) => sys::join_fanout(fd, number),
+                None => sys::new_fanout(socket.as_fd()).map(|number| group = Some(number)),
+                Some(number) => sys::join_fanout(socket.as_fd(), number),
             };
             if let Err(errno) = shared {
                 // On some kernels a device that is down has no part in it.
                 warnings.push(format!("{device}: served by one worker only (PACKET_FANOUT: {errno})"));
-                sockets.truncate(1);
-                if sockets.is_empty() {
-                    sockets.push(Arc::new(socket));
-                }
+                sockets.truncate(0);
+                sockets.push(Arc::new(socket));
                 break;
             }
         }
         sockets.push(Arc::new(socket));
     }
     for socket in &sockets {
-        sys::hush(socket.as_fd(), false).map_err(failed("remove the filter from"))?;
+        sys::hush(socket.as_fd(), false).map_err(failed(config, "remove the filter from"))?;
     }
     Ok(PacketPort {
         drops: Drops { sockets: sockets.iter().map(Arc::downgrade).collect(), total: 0 },
         queues: sockets.into_iter().map(TapQueue::of_packet_socket).collect(),
-        offloads: Offloads { uso, ..Offloads::ALL },
+        offloads: Offloads { uso: takes_uso, ..Offloads::ALL },
         mac: link.mac,
         mtu_bytes: link.mtu_bytes,
         identity: DeviceIdentity { netns: namespace::identity()?, ifindex: link.index },
         warnings,
     })
+}
+
+/// A socket on the device that hears nothing yet: until it shares with the others it would hear what they
+/// hear. Also, whether the kernel takes UDP super-frames from it.
+fn hushed_socket(
+    config: &PacketConfig,
+    ifindex: u32,
+    warnings: &mut Vec<String>,
+) -> Result<(OwnedFd, bool), PacketError> {
+    let socket = sys::open().map_err(failed(config, "open a packet socket on"))?;
+    let fd = socket.as_fd();
+    let uso = sys::set_vnet_header(fd).map_err(failed(config, "ask for vnet headers of"))?;
+    sys::ignore_outgoing(fd).map_err(failed(config, "ignore what the host sends by"))?;
+    sys::tell_of_tags(fd).map_err(failed(config, "ask for the VLAN tags of"))?;
+    if let Err(errno) = sys::set_memory(fd, receive_bytes(config.queue_frames), SEND_BYTES) {
+        let device = &config.device;
+        warnings.push(format!("{device}: the socket's memory stays at the system's default: {errno}"));
+    }
+    sys::hush(fd, true).map_err(failed(config, "set a filter on"))?;
+    sys::bind(fd, ifindex).map_err(failed(config, "bind to"))?;
+    sys::be_promiscuous(fd, ifindex).map_err(failed(config, "make promiscuous"))?;
+    Ok((socket, uso))
+}
+
+fn failed(config: &PacketConfig, action: &'static str) -> impl FnOnce(Errno) -> PacketError {
+    let (device, netns) = (config.device.clone(), config.netns.clone());
+    move |errno| match errno {
+        Errno::PERM | Errno::ACCESS => PacketError::MissingCapability { device },
+        Errno::NODEV | Errno::NXIO => PacketError::NoDevice { device, netns },
+        errno => PacketError::Configure { device, action, source: errno.into() },
+    }
 }
 
 fn find(config: &PacketConfig) -> Result<Link, PacketError> {

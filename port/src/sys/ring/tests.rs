@@ -65,7 +65,7 @@ impl Sources {
 
     fn arm(&self, ring: &mut Ring) {
         for (source, near) in self.near.iter().enumerate() {
-            ring.read_multishot(near.as_fd(), source as u64).unwrap();
+            ring.read_multishot(Group::Tap, near.as_fd(), source as u64).unwrap();
         }
     }
 
@@ -79,7 +79,7 @@ impl Sources {
                     assert_eq!((bytes, message_in(&buffer)), (4, (source, self.next[source])));
                     self.next[source] += 1;
                     self.received += 1;
-                    assert!(ring.lend(buffer).is_ok());
+                    assert!(ring.lend(Group::Tap, buffer).is_ok());
                 }
                 Err(errno) => {
                     assert_eq!((errno, completion.more), (Errno::NOBUFS, false));
@@ -87,7 +87,7 @@ impl Sources {
                 }
             }
             if !completion.more {
-                ring.read_multishot(self.near[source].as_fd(), completion.user_data).unwrap();
+                ring.read_multishot(Group::Tap, self.near[source].as_fd(), completion.user_data).unwrap();
             }
         }
     }
@@ -114,10 +114,10 @@ impl Sources {
 }
 
 fn lend_all(ring: &mut Ring) {
-    while ring.room() > 0 {
-        assert!(ring.lend(Buffer::new()).is_ok());
+    while ring.room(Group::Tap) > 0 {
+        assert!(ring.lend(Group::Tap, Buffer::new()).is_ok());
     }
-    assert!(ring.lend(Buffer::new()).is_err(), "no more than there is room for");
+    assert!(ring.lend(Group::Tap, Buffer::new()).is_err(), "no more than there is room for");
 }
 
 fn overflows(ring: &mut Ring) -> bool {
@@ -141,10 +141,10 @@ fn more_completions_than_the_queue_holds_lose_nothing_and_double_nothing() {
         assert!(overflows(&mut ring), "64 messages at least for a queue of 16");
         assert!(ring.is_ready() && ring.needs_submit());
         sources.take_all(&mut ring);
-        assert_eq!(ring.lent(), 256);
+        assert_eq!(ring.lent(Group::Tap), 256);
     }
     sources.end(&mut ring);
-    assert_eq!(ring.lent(), 256);
+    assert_eq!(ring.lent(Group::Tap), 256);
 }
 
 /// Else a worker could sleep on completions that it never asks for.
@@ -180,7 +180,7 @@ fn reads_that_find_no_buffer_end_and_go_on_when_they_are_armed_again() {
         sources.send_round();
     }
     sources.take_all(&mut ring);
-    assert_eq!(ring.lent(), 4);
+    assert_eq!(ring.lent(Group::Tap), 4);
     sources.end(&mut ring);
 }
 
@@ -202,9 +202,9 @@ impl Jobs {
 }
 
 impl Writes for Jobs {
-    fn file(&mut self, position: usize) -> Option<BorrowedFd<'_>> {
+    fn file(&mut self, position: usize) -> Option<(BorrowedFd<'_>, usize)> {
         let fd = if Self::is_bad(position) { &self.bad } else { &self.good };
-        (!Self::is_left_out(position)).then(|| fd.as_fd())
+        (!Self::is_left_out(position)).then(|| (fd.as_fd(), VNET_HEADER_BYTES))
     }
 
     fn failed(&mut self, position: usize, errno: Errno) {
@@ -250,7 +250,7 @@ fn write_with(entries: u32, jobs: usize, collect: bool) {
     }
     sources.take_all(&mut ring);
     sources.end(&mut ring);
-    assert_eq!(ring.lent(), 256);
+    assert_eq!(ring.lent(Group::Tap), 256);
 }
 
 #[test]
