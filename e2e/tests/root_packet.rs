@@ -201,7 +201,9 @@ fn others_do_not_notice_what_happens_to_the_device(workers: usize) {
     guest.await_state(&rig, "up");
     assert!(ping(&guest.0.namespace, rig.pods[0].v4.into(), 56), "after the daemon was killed");
     rig.succeed(&["port", "del", &guest.0.port]);
-    assert!(rig.host.ip(&format!("-d link show dev {DEVICE}")).contains("promiscuity 0"), "it is left alone");
+    wait_until("it is left alone", || {
+        rig.host.ip(&format!("-d link show dev {DEVICE}")).contains("promiscuity 0").then_some(())
+    });
     rig.assert_every_frame_is_accounted_for();
 }
 

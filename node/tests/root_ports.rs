@@ -256,7 +256,9 @@ fn somebody_else_s_device_is_used_and_left_as_it_is() {
     rig.resume("").unwrap_or_else(|error| panic!("{error}"));
     rig.await_state("q", PortState::Up);
     rig.ask(|control| control.delete_port("q")).unwrap_or_else(|refused| panic!("{refused}"));
-    assert!(namespace.ip("-d link show dev veth0").contains("promiscuity 0"), "it is there, and as it was");
+    wait_until("it is there, and as it was", || {
+        namespace.ip("-d link show dev veth0").contains("promiscuity 0").then_some(())
+    });
 }
 
 fn somebody_else_s_device_may_go_and_come_with_its_namespace() {

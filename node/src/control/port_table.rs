@@ -45,9 +45,7 @@ impl Control {
             return Err(match error {
                 OpenError::NoNamespace(_) => Refused::Invalid(format!("netns: {text}")),
                 OpenError::InTheWay(_) => Refused::Conflict(format!("device: {text}")),
-                OpenError::NotPermitted(_) | OpenError::NoDevice(_) | OpenError::Failed(_) => {
-                    Refused::Failed(text)
-                }
+                _ => Refused::Failed(text),
             });
         }
         if let Err(refused) = self.save() {

@@ -1,5 +1,5 @@
 //! The engine for kernels with `io_uring`: one multishot read a port stays armed, frames arrive in buffers
-//! that all ports share, and the writes of a burst are one system call.
+//! that all ports share (all TAPs, and all packet sockets), and the writes of a burst are one system call.
 //!
 //! Fairness. The shared buffers run out under load; the kernel then ends the reads that found none. Reads are
 //! armed again with those first that brought nothing since they were last armed: the kernel serves them in

@@ -6,8 +6,9 @@
 //!
 //! Who may touch what when: with `IORING_SETUP_DEFER_TASKRUN` the kernel reads and writes our memory only
 //! inside `io_uring_enter` calls of the one thread that uses the ring (and nothing here goes to `io-wq`: TUN
-//! files are pollable and `FMODE_NOWAIT`). Still, a [`Ring`] that is dropped first cancels what is in flight
-//! and waits for the last completion; if that does not come, the lent memory is leaked and never reused.
+//! files and sockets are pollable and `FMODE_NOWAIT`). Still, a [`Ring`] that is dropped first cancels what is
+//! in flight and waits for the last completion; if that does not come, the lent memory is leaked and never
+//! reused.
 
 use std::collections::VecDeque;
 use std::io;
@@ -145,11 +146,11 @@ impl Ring {
         if !probe.is_supported(opcode::ReadMulti::CODE) || !ring.params().is_feature_ext_arg() {
             return Err(unsupported("io_uring has no multishot read (Linux 6.7)"));
         }
-        let lend = |group: Group| {
+        let register = |group: Group| {
             let (number, count) = (group.number(), read_buffers);
             Lending::register(&ring, number, number * count, count, group.offset())
         };
-        let lending = [lend(Group::Tap)?, lend(Group::PacketSocket)?];
+        let lending = [register(Group::Tap)?, register(Group::PacketSocket)?];
         // SAFETY: all-zero is a valid `msghdr`.
         let mut template = Box::new(Template(unsafe { std::mem::zeroed() }));
         template.0.msg_controllen = CONTROL_BYTES as _;
