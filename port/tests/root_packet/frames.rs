@@ -33,6 +33,19 @@ pub(crate) fn byte_for_byte(kind: EngineKind) {
     assert!(rig.seen.dropped.is_empty() && rig.seen.malformed.is_empty());
 }
 
+/// A macvlan in mode passthru has the wire for itself.
+pub(crate) fn macvlan(kind: EngineKind) {
+    let mut rig = Rig::on(kind, |switch, index| {
+        switch.ip(&format!("link add m{index} link {} type macvlan mode passthru", device(index)));
+        switch.ip(&format!("link set m{index} up"));
+        format!("m{index}")
+    });
+    let frames = [experimental(60, 1), experimental(1514, 2), tagged(&experimental(100, 3), 0x8100, 5)];
+    for from in [0, 1] {
+        assert_eq!(rig.pass(from, &frames), frames);
+    }
+}
+
 pub(crate) fn tags(kind: EngineKind) {
     let mut rig = Rig::new(kind);
     let plain = experimental(100, 2);

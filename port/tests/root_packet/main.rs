@@ -23,8 +23,9 @@ fn main() -> ExitCode {
         Test::new("what_is_not_there_is_named", life::named_errors),
         Test::new("nothing_of_the_device_is_changed", life::device_is_left_alone),
     ];
-    let both: [(&str, Body); 13] = [
+    let both: [(&str, Body); 14] = [
         ("frames_pass_byte_for_byte", frames::byte_for_byte),
+        ("a_macvlan_passes_frames_for_any_mac", frames::macvlan),
         ("a_tagged_frame_keeps_its_tags", frames::tags),
         ("an_unfinished_checksum_moves_with_its_tag", frames::unfinished_tagged),
         ("super_frames_pass_whole_in_both_directions", frames::super_frames),

@@ -61,13 +61,20 @@ pub(crate) struct Seen {
 
 impl Rig {
     pub(crate) fn new(kind: EngineKind) -> Self {
+        Self::on(kind, |_, index| device(index))
+    }
+
+    /// The ports are on the devices that `prepare` names for the wires.
+    pub(crate) fn on(kind: EngineKind, prepare: impl Fn(&Namespace, usize) -> String) -> Self {
         let switch = Namespace::new_quiet("switch");
         let far: Vec<_> = (0..2).map(|index| Namespace::new_quiet(&format!("far{index}"))).collect();
         let mut set = PortSet::new(kind, 256).unwrap();
         let mut drops = Vec::new();
         for (index, far) in far.iter().enumerate() {
             wire(&switch, far, index);
-            let opened = packet_socket::open(&config(&switch, index, 1)).unwrap();
+            let device = prepare(&switch, index);
+            let config = PacketConfig { device, ..config(&switch, index, 1) };
+            let opened = packet_socket::open(&config).unwrap();
             let PacketPort { mut queues, warnings, offloads, .. } = opened;
             assert_eq!(warnings, Vec::<String>::new());
             assert!(Offloads { uso: true, ..offloads } == Offloads::ALL, "{offloads:?}");
