@@ -182,6 +182,9 @@ impl Trickle {
     pub fn start(from: &Namespace, to: &Namespace, address: IpAddr) -> Self {
         let (speaker, listener, target) = datagram_sockets(from, to, address);
         listener.set_read_timeout(Some(Duration::from_millis(500))).expect("a timeout can be set");
+        // On a busy machine the listener may not run for a while, and that is not to look like a loss.
+        rustix::net::sockopt::set_socket_recv_buffer_size_force(&listener, 8 << 20)
+            .expect("a buffer can be set");
         let stop = Arc::new(AtomicBool::new(false));
         let sent = Arc::new(AtomicU64::new(0));
         let (stopped, counter) = (Arc::clone(&stop), Arc::clone(&sent));

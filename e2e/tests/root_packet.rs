@@ -194,7 +194,7 @@ fn others_do_not_notice_what_happens_to_the_device(workers: usize) {
     let (sent, heard) = pinging.finish();
     assert!(heard > 0 && heard <= sent, "{heard} of {sent}");
     let (sent, heard) = trickle.finish();
-    assert_eq!(heard, sent, "between the pods");
+    assert_eq!(heard, sent, "between the pods:\n{}", rig.succeed(&["stats", "ports"]));
 
     rig.daemon_mut().kill();
     rig.start_daemon();

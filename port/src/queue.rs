@@ -8,6 +8,7 @@ use packet::{
     VNET_HEADER_BYTES,
 };
 
+use crate::packet_socket::close_elsewhere;
 use crate::packet_socket::message::{HEADER_BYTES, frame_of};
 use crate::{PortFault, Transmission, Waker};
 
@@ -235,6 +236,14 @@ impl TapQueue {
 
     pub(crate) fn kind(&self) -> FileKind {
         self.kind
+    }
+}
+
+impl Drop for TapQueue {
+    fn drop(&mut self) {
+        if self.kind == FileKind::PacketSocket {
+            close_elsewhere(&self.file);
+        }
     }
 }
 

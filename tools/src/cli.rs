@@ -164,16 +164,18 @@ pub(crate) struct PortAddArgs {
     #[arg(long = "type", value_name = "TYPE", default_value = "tap",
           value_parser = ["tap", "vhost-user", "packet", "pcap"])]
     pub port_type: String,
-    /// Network namespace in which the device is made; the daemon's own if it is missing.
+    /// Network namespace in which the device is made (or is); the daemon's own if it is missing.
     #[arg(long, value_name = "PATH")]
     pub netns: Option<PathBuf>,
     /// Name of the device in that namespace.
     #[arg(long, value_name = "NAME")]
     pub device: Option<String>,
-    /// Address with prefix length, set inside the namespace; may be given several times.
+    /// Address with prefix length, set inside the namespace (packet: of whoever is behind the device); may be
+    /// given several times.
     #[arg(long = "address", value_name = "ADDRESS/LENGTH", value_parser = parse_prefix)]
     pub addresses: Vec<String>,
-    /// MAC address; derived from the name if it is missing.
+    /// MAC address; derived from the name if it is missing (packet: of whoever is behind the device, needed with
+    /// addresses).
     #[arg(long, value_parser = parse_mac)]
     pub mac: Option<String>,
     /// vhost-user: the socket.

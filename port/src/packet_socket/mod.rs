@@ -22,6 +22,8 @@ use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::PathBuf;
 use std::sync::{Arc, Weak};
+use std::thread;
+use std::time::Duration;
 
 use packet::{MacAddress, Offloads};
 use rustix::io::Errno;
@@ -35,6 +37,8 @@ use crate::tap::{DeviceIdentity, TapError, namespace};
 const FRAME_MEMORY_BYTES: u32 = 2048;
 const RECEIVE_BYTES_MIN: u32 = 1 << 20;
 const RECEIVE_BYTES_MAX: u32 = 256 << 20;
+/// How soon the caller of [`close_elsewhere`] has let go.
+const CLOSE_POLL: Duration = Duration::from_millis(1);
 /// A burst of super-frames fits.
 const SEND_BYTES: libc::c_int = 4 << 20;
 
@@ -221,6 +225,21 @@ fn find(config: &PacketConfig) -> Result<Link, PacketError> {
     let failed = |error| PacketError::Configure { device: device.clone(), action: "look up", source: error };
     let found = Netlink::connect().and_then(|mut netlink| netlink.link(device)).map_err(failed)?;
     found.ok_or_else(|| PacketError::NoDevice { device: device.clone(), netns: config.netns.clone() })
+}
+
+/// Has a thread of its own wait for the end of a socket that the caller is about to let go of. The kernel
+/// closes one only when nobody changes devices and a grace period has passed (`packet_release`): seconds, on
+/// a busy machine whose devices are just being removed, in which a worker would serve nobody.
+pub(crate) fn close_elsewhere(socket: &Arc<OwnedFd>) {
+    let last = Arc::clone(socket);
+    let close = move || {
+        while Arc::strong_count(&last) > 1 {
+            thread::sleep(CLOSE_POLL);
+        }
+        drop(last);
+    };
+    // Where no thread can be had the caller waits after all.
+    let _ = thread::Builder::new().name("close".to_owned()).spawn(close);
 }
 
 fn receive_bytes(queue_frames: u32) -> libc::c_int {
