@@ -225,6 +225,6 @@ fn main() -> ExitCode {
     };
     let test = Test::new("a_virtual_machine_talks_to_pods", a_virtual_machine_talks_to_pods)
         .needing("qemu-system-x86_64")
-        .unless(missing);
+        .unless(missing.map(str::to_owned));
     run_root_tests(1, vec![test])
 }
