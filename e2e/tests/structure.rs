@@ -13,6 +13,7 @@ const HOUSES: &[(&str, &[&str])] = &[
     ("packet", &[]),
     ("port", &["packet"]),
     ("switch", &["packet"]),
+    ("router", &["packet"]),
     ("dataplane", &["packet", "port", "switch"]),
     ("node", &["packet", "port", "switch", "dataplane"]),
     ("tools", &["packet", "port", "dataplane", "node"]),
@@ -20,7 +21,7 @@ const HOUSES: &[(&str, &[&str])] = &[
 const OUTSIDE: &[&str] = &["benches", "e2e"];
 
 /// Crates whose every file the compiler keeps free of `unsafe`.
-const FREE_OF_UNSAFE: &[&str] = &["packet", "switch", "dataplane", "node", "tools"];
+const FREE_OF_UNSAFE: &[&str] = &["packet", "switch", "router", "dataplane", "node", "tools"];
 /// Where `unsafe` may stand, each with the reason.
 const MAY_BE_UNSAFE: &[(&str, &str)] = &[
     (
