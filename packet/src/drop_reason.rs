@@ -9,6 +9,8 @@ pub enum Stage {
     PortSecurity,
     /// The learning bridge.
     Bridge,
+    /// The router: validation, routes, neighbors.
+    Route,
     /// Between the verdict and the leaving port.
     Egress,
 }
@@ -21,6 +23,7 @@ impl Stage {
             Self::Receive => "receive",
             Self::PortSecurity => "port_security",
             Self::Bridge => "bridge",
+            Self::Route => "route",
             Self::Egress => "egress",
         }
     }
@@ -78,6 +81,27 @@ drop_reasons! {
     ReservedGroup, Bridge, "reserved_group", "The destination is 01-80-C2-00-00-00 to 0F, which no bridge relays.";
     SamePort, Bridge, "same_port", "The destination is behind the port that the frame came from.";
     NoEgress, Bridge, "no_egress", "The frame was to be flooded, but no other port is up.";
+    BadIpHeader, Route, "bad_ip_header", "The packet to route has a malformed header: version, lengths or extension headers.";
+    BadIpChecksum, Route, "bad_ip_checksum", "The IPv4 header checksum is wrong.";
+    BadIpOptions, Route, "bad_ip_options", "The IPv4 options are malformed.";
+    SourceRoute, Route, "source_route", "The packet says which way it wants to go: IPv4 source route or IPv6 routing header of type 0.";
+    LinkBroadcast, Route, "link_broadcast", "A packet for one host came in a frame for many.";
+    MartianSource, Route, "martian_source", "The source address can be no single host's that is to be answered over a router.";
+    MartianDestination, Route, "martian_destination", "The destination address is one that no router forwards to.";
+    MulticastNotRouted, Route, "multicast_not_routed", "The destination is a multicast group, which is not routed.";
+    DirectedBroadcast, Route, "directed_broadcast", "The destination is the broadcast address of a network that is connected here.";
+    TtlExpired, Route, "ttl_expired", "Time to live or hop limit ended here; the sender was told, as far as limits allow.";
+    ReversePath, Route, "reverse_path", "The route back to the source address does not lead to the port that the packet came from.";
+    NoRoute, Route, "no_route", "No route leads to the destination.";
+    RouteBlackhole, Route, "route_blackhole", "The route to the destination is a blackhole.";
+    RouteProhibited, Route, "route_prohibited", "The route to the destination is prohibited.";
+    RouteUnreachable, Route, "route_unreachable", "The route to the destination is unreachable, or its next hop is.";
+    PacketTooBig, Route, "packet_too_big", "The packet exceeds the MTU of the way on and must not be fragmented; the sender was told.";
+    BadNeighborMessage, Route, "bad_neighbor_message", "An ARP packet or neighbor discovery message to the gateway breaks a rule of its RFC.";
+    BadEcho, Route, "bad_echo", "An echo request to the gateway has a wrong checksum, is a fragment, or cannot be answered.";
+    NotForGateway, Route, "not_for_gateway", "The frame is addressed to the gateway's MAC, but is nothing that a gateway answers or routes.";
+    NeighborUnresolved, Route, "neighbor_unresolved", "The neighbor that was to receive the packet did not answer.";
+    NeighborQueueFull, Route, "neighbor_queue_full", "Too many frames already wait for this neighbor, or for neighbors of this port.";
     EgressDown, Egress, "egress_down", "The leaving port is down, or its device is gone.";
     EgressMtu, Egress, "egress_mtu", "The frame exceeds the leaving port's MTU.";
     Unsegmentable, Egress, "unsegmentable", "The leaving port lacks an offload, and the super-frame could not be cut in software.";

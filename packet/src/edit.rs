@@ -8,7 +8,7 @@ use std::net::IpAddr;
 
 use crate::checksum::{self, Change};
 use crate::protocol::ip_protocol;
-use crate::{ChecksumOffload, Layout, Network, Transport};
+use crate::{ChecksumOffload, Layout, Network, Transport, ipv6};
 
 /// A frame with an IP packet, under edit.
 #[derive(Debug)]
@@ -165,29 +165,11 @@ impl<'a> Editor<'a> {
     }
 }
 
-/// Whether the extension headers before the transport hold a Routing header with segments left, or cannot be
-/// read. They have been found sound by the parser, so this only walks.
+/// Whether the extension headers before the transport hold a Routing header with segments left.
 fn is_source_routed(bytes: &[u8], layout: &Layout) -> bool {
-    let start = usize::from(layout.network_offset);
-    let end = usize::from(layout.transport_offset);
-    let Some(&next) = bytes.get(start + 6) else {
-        return true;
-    };
-    let (mut next, mut at) = (next, start + 40);
-    while at < end {
-        let Some(&[following, units, _, segments_left]) = bytes.get(at..).and_then(<[u8]>::first_chunk)
-        else {
-            return true;
-        };
-        if next == ip_protocol::ROUTING && segments_left > 0 {
-            return true;
-        }
-        at += match next {
-            ip_protocol::FRAGMENT => 8,
-            ip_protocol::AUTHENTICATION => (usize::from(units) + 2) * 4,
-            _ => (usize::from(units) + 1) * 8,
-        };
-        next = following;
-    }
-    false
+    let mut extensions = ipv6::Extensions::new(bytes, layout);
+    extensions.any(|header| {
+        header.kind == ip_protocol::ROUTING
+            && header.bytes.get(3).is_none_or(|segments_left| *segments_left > 0)
+    })
 }

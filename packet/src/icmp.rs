@@ -7,10 +7,16 @@ pub const HEADER_BYTES: usize = 8;
 pub const ECHO_REPLY: u8 = 0;
 /// Destination unreachable.
 pub const UNREACHABLE: u8 = 3;
+/// Source quench (deprecated by RFC 6633).
+pub const SOURCE_QUENCH: u8 = 4;
 /// Redirect.
 pub const REDIRECT: u8 = 5;
 /// Echo request.
 pub const ECHO_REQUEST: u8 = 8;
+/// Router advertisement (RFC 1256).
+pub const ROUTER_ADVERTISEMENT: u8 = 9;
+/// Router solicitation (RFC 1256).
+pub const ROUTER_SOLICITATION: u8 = 10;
 /// Time exceeded.
 pub const TIME_EXCEEDED: u8 = 11;
 /// Parameter problem.
@@ -19,6 +25,8 @@ pub const PARAMETER_PROBLEM: u8 = 12;
 pub const TIMESTAMP_REQUEST: u8 = 13;
 /// Timestamp reply.
 pub const TIMESTAMP_REPLY: u8 = 14;
+/// Address mask reply, the last of the messages that ask or answer (RFC 950).
+pub const ADDRESS_MASK_REPLY: u8 = 18;
 
 /// A message, seen in place.
 #[derive(Clone, Copy, Debug)]
@@ -50,6 +58,17 @@ impl<'a> Message<'a> {
     #[must_use]
     pub fn checksum(&self) -> u16 {
         u16::from_be_bytes([self.header[2], self.header[3]])
+    }
+
+    /// True for a message that asks or answers. All others, unknown ones included, are taken for messages
+    /// about another packet, which must not be answered by such a message (RFC 1122 §3.2.2).
+    #[must_use]
+    pub fn is_query(&self) -> bool {
+        matches!(
+            self.kind(),
+            ECHO_REPLY | ECHO_REQUEST | ROUTER_ADVERTISEMENT | ROUTER_SOLICITATION | TIMESTAMP_REQUEST
+                ..=ADDRESS_MASK_REPLY
+        )
     }
 
     /// The identifier of a query (echo, timestamp), by which its reply finds back.
@@ -85,5 +104,7 @@ mod tests {
         let error = Message::new(&message).unwrap();
         assert_eq!((error.code(), error.identifier(), error.quoted()), (4, None, Some(&[0x45][..])));
         assert!(Message::new(&message[..7]).is_none());
+        let queries = (0..=u8::MAX).filter(|kind| Message::new(&[*kind; 8]).unwrap().is_query());
+        assert_eq!(queries.collect::<Vec<_>>(), [0, 8, 9, 10, 13, 14, 15, 16, 17, 18]);
     }
 }

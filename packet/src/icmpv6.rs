@@ -10,6 +10,14 @@ pub const HEADER_BYTES: usize = 8;
 
 /// Types below this one are errors (RFC 4443 §2.1).
 pub const FIRST_INFORMATIONAL: u8 = 128;
+/// Destination unreachable.
+pub const UNREACHABLE: u8 = 1;
+/// Packet too big.
+pub const PACKET_TOO_BIG: u8 = 2;
+/// Time exceeded.
+pub const TIME_EXCEEDED: u8 = 3;
+/// Parameter problem.
+pub const PARAMETER_PROBLEM: u8 = 4;
 /// Echo request.
 pub const ECHO_REQUEST: u8 = 128;
 /// Echo reply.
@@ -25,8 +33,11 @@ pub const NEIGHBOR_ADVERTISEMENT: u8 = 136;
 /// Redirect (RFC 4861 §4.5).
 pub const REDIRECT: u8 = 137;
 
-/// Bytes of the frame that [`unsolicited_neighbor_advertisement`] builds.
-pub const ADVERTISEMENT_FRAME_BYTES: usize = 86;
+/// Bytes of the frame that [`unsolicited_neighbor_advertisement`] and [`neighbor_solicitation`] build.
+pub const ADVERTISEMENT_FRAME_BYTES: usize = ethernet::HEADER_BYTES + DISCOVERY_PACKET_BYTES;
+
+/// Bytes of the IPv6 packet that [`neighbor_advertisement`] builds.
+pub const DISCOVERY_PACKET_BYTES: usize = 72;
 
 /// A message, seen in place.
 #[derive(Clone, Copy, Debug)]
@@ -199,18 +210,82 @@ pub fn unsolicited_neighbor_advertisement(
     let mut frame = [0; ADVERTISEMENT_FRAME_BYTES];
     let group = ipv6::ALL_NODES;
     frame[..14].copy_from_slice(&ethernet::header(ipv6::group_mac(group), mac, ethertype::IPV6));
-    frame[14..22].copy_from_slice(&[0x60, 0, 0, 0, 0, 32, ip_protocol::ICMPV6, 255]);
-    frame[22..38].copy_from_slice(&address.octets());
-    frame[38..54].copy_from_slice(&group.octets());
-    frame[54] = NEIGHBOR_ADVERTISEMENT;
-    frame[58] = if is_router { 0xa0 } else { 0x20 };
-    frame[62..78].copy_from_slice(&address.octets());
-    frame[78..80].copy_from_slice(&[2, 1]);
-    frame[80..].copy_from_slice(&mac.0);
-    let pseudo = checksum::pseudo_header(IpAddr::V6(address), IpAddr::V6(group), ip_protocol::ICMPV6, 32);
-    let checksum = pseudo.with(&frame[54..]).checksum();
-    frame[56..58].copy_from_slice(&checksum.to_be_bytes());
+    let flags = if is_router { 0xa0 } else { 0x20 };
+    let packet = Discovery { kind: NEIGHBOR_ADVERTISEMENT, flags, source: address, destination: group, mac };
+    frame[14..].copy_from_slice(&packet.build(address));
     frame
+}
+
+/// The flags of an advertisement that answers a solicitation (RFC 4861 §4.4): the sender is a router, this
+/// is an answer, it overrides what is cached.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct AdvertisementFlags {
+    /// The sender is a router.
+    pub router: bool,
+    /// It answers a solicitation; never set in a message to all nodes (RFC 4861 §7.2.4).
+    pub solicited: bool,
+    /// It replaces what the receiver cached.
+    pub overrides: bool,
+}
+
+/// The IPv6 packet of an advertisement that the address `source` is at `mac`, for `destination`
+/// (RFC 4861 §4.4, §7.2.4).
+#[must_use]
+pub fn neighbor_advertisement(
+    mac: MacAddress,
+    source: Ipv6Addr,
+    destination: Ipv6Addr,
+    flags: AdvertisementFlags,
+) -> [u8; DISCOVERY_PACKET_BYTES] {
+    let flags = u8::from(flags.router) << 7 | u8::from(flags.solicited) << 6 | u8::from(flags.overrides) << 5;
+    Discovery { kind: NEIGHBOR_ADVERTISEMENT, flags, source, destination, mac }.build(source)
+}
+
+/// A solicitation for `target` (RFC 4861 §4.3, §7.2.2): to its solicited-node group, or to the neighbor
+/// alone that was at the MAC `probed`, to see whether it still is.
+#[must_use]
+pub fn neighbor_solicitation(
+    mac: MacAddress,
+    source: Ipv6Addr,
+    target: Ipv6Addr,
+    probed: Option<MacAddress>,
+) -> [u8; ADVERTISEMENT_FRAME_BYTES] {
+    let mut frame = [0; ADVERTISEMENT_FRAME_BYTES];
+    let destination = if probed.is_some() { target } else { ipv6::solicited_node(target) };
+    let to = probed.unwrap_or(ipv6::group_mac(destination));
+    frame[..14].copy_from_slice(&ethernet::header(to, mac, ethertype::IPV6));
+    let packet = Discovery { kind: NEIGHBOR_SOLICITATION, flags: 0, source, destination, mac };
+    frame[14..].copy_from_slice(&packet.build(target));
+    frame
+}
+
+/// A solicitation or advertisement with the sender's MAC as its only option.
+struct Discovery {
+    kind: u8,
+    flags: u8,
+    source: Ipv6Addr,
+    destination: Ipv6Addr,
+    mac: MacAddress,
+}
+
+impl Discovery {
+    fn build(&self, target: Ipv6Addr) -> [u8; DISCOVERY_PACKET_BYTES] {
+        let mut packet = [0; DISCOVERY_PACKET_BYTES];
+        packet[..8].copy_from_slice(&[0x60, 0, 0, 0, 0, 32, ip_protocol::ICMPV6, 255]);
+        packet[8..24].copy_from_slice(&self.source.octets());
+        packet[24..40].copy_from_slice(&self.destination.octets());
+        packet[40] = self.kind;
+        packet[44] = self.flags;
+        packet[48..64].copy_from_slice(&target.octets());
+        // Source link-layer address in a solicitation, target link-layer address in an advertisement.
+        packet[64..66].copy_from_slice(&[if self.kind == NEIGHBOR_SOLICITATION { 1 } else { 2 }, 1]);
+        packet[66..].copy_from_slice(&self.mac.0);
+        let (source, destination) = (IpAddr::V6(self.source), IpAddr::V6(self.destination));
+        let pseudo = checksum::pseudo_header(source, destination, ip_protocol::ICMPV6, 32);
+        let checksum = pseudo.with(&packet[40..]).checksum();
+        packet[42..44].copy_from_slice(&checksum.to_be_bytes());
+        packet
+    }
 }
 
 #[cfg(test)]
@@ -233,6 +308,29 @@ mod tests {
         assert!(!neighbor.is_solicited());
         assert_eq!(neighbor.target(), address);
         assert_eq!(neighbor.options().collect::<Vec<_>>(), [NdOption::TargetLinkLayer(MAC)]);
+    }
+
+    #[test]
+    fn a_solicitation_goes_to_the_group_or_to_the_one_that_is_probed() {
+        let [source, target]: [Ipv6Addr; 2] = ["fe80::1", "fd00::12:3456"].map(|text| text.parse().unwrap());
+        for (probed, to) in [
+            (None, MacAddress([0x33, 0x33, 0xff, 0x12, 0x34, 0x56])),
+            (Some(MacAddress([6; 6])), MacAddress([6; 6])),
+        ] {
+            let frame = neighbor_solicitation(MAC, source, target, probed);
+            let layout = parse(&frame).unwrap();
+            assert_eq!(ethernet::Header::new(&frame).unwrap().destination(), to);
+            let header = ipv6::Header::new(&frame[14..]).unwrap();
+            assert_eq!((header.source(), header.hop_limit()), (source, 255));
+            let group = ipv6::solicited_node(target);
+            assert_eq!(header.destination(), if probed.is_some() { target } else { group });
+            assert_eq!(checksum::transport_is_valid(&frame, &layout), Some(true));
+            let message = Message::new(&frame[54..]).unwrap();
+            let neighbor = message.neighbor().unwrap();
+            assert!(!neighbor.is_advertisement());
+            assert_eq!(neighbor.target(), target);
+            assert_eq!(neighbor.options().collect::<Vec<_>>(), [NdOption::SourceLinkLayer(MAC)]);
+        }
     }
 
     #[test]

@@ -118,9 +118,96 @@ impl<'a> Header<'a> {
     }
 }
 
+/// An option (RFC 791 §3.1).
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Ipv4Option<'a> {
+    /// The whole option, type and length included.
+    pub bytes: &'a [u8],
+    /// Where it begins, in bytes from the start of the options.
+    pub offset: usize,
+}
+
+impl Ipv4Option<'_> {
+    /// No operation.
+    pub const NO_OPERATION: u8 = 1;
+    /// Loose source and record route.
+    pub const LOOSE_SOURCE_ROUTE: u8 = 131;
+    /// Strict source and record route.
+    pub const STRICT_SOURCE_ROUTE: u8 = 137;
+
+    /// The type, copied flag and class included.
+    #[must_use]
+    pub fn kind(&self) -> u8 {
+        self.bytes.first().copied().unwrap_or(0)
+    }
+
+    /// Every fragment carries the option, not only the first.
+    #[must_use]
+    pub fn is_copied(&self) -> bool {
+        self.kind() & 0x80 != 0
+    }
+}
+
+/// The options of a header in order, up to the end-of-list option.
+#[derive(Clone, Copy, Debug)]
+pub struct Options<'a> {
+    bytes: &'a [u8],
+    offset: usize,
+}
+
+impl<'a> Options<'a> {
+    /// The options in `bytes`, as [`Header::options`] gives them.
+    #[must_use]
+    pub const fn new(bytes: &'a [u8]) -> Self {
+        Self { bytes, offset: 0 }
+    }
+}
+
+impl<'a> Iterator for Options<'a> {
+    /// An error is the offset of an option whose length is below 2 or leads beyond the header; nothing
+    /// follows it.
+    type Item = Result<Ipv4Option<'a>, usize>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let offset = self.offset;
+        let rest = self.bytes.get(offset..)?;
+        let length = match *rest {
+            [] | [0, ..] => {
+                self.offset = self.bytes.len();
+                return None;
+            }
+            [Ipv4Option::NO_OPERATION, ..] => 1,
+            [_, length, ..] if length >= 2 => usize::from(length),
+            _ => usize::MAX,
+        };
+        let Some(bytes) = rest.get(..length) else {
+            self.offset = self.bytes.len();
+            return Some(Err(offset));
+        };
+        self.offset += length;
+        Some(Ok(Ipv4Option { bytes, offset }))
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn options_are_read_up_to_the_end_of_the_list_or_the_first_fault() {
+        let kinds = |bytes: &[u8]| -> Vec<Result<u8, usize>> {
+            Options::new(bytes).map(|option| option.map(|option| option.kind())).collect()
+        };
+        assert_eq!(kinds(&[]), []);
+        assert_eq!(kinds(&[1, 131, 3, 4, 0, 7, 2, 0]), [Ok(1), Ok(131)]);
+        assert_eq!(kinds(&[1, 1, 7, 3, 9, 1]), [Ok(1), Ok(1), Ok(7), Ok(1)]);
+        assert_eq!(kinds(&[1, 7, 1, 0]), [Ok(1), Err(1)]);
+        assert_eq!(kinds(&[7, 5, 0, 0]), [Err(0)]);
+        assert_eq!(kinds(&[1, 1, 1, 7]), [Ok(1), Ok(1), Ok(1), Err(3)]);
+        let options: Vec<_> = Options::new(&[1, 0x83, 3, 4]).flatten().collect();
+        assert!(!options[0].is_copied() && options[1].is_copied());
+        assert_eq!(options[1], Ipv4Option { bytes: &[0x83, 3, 4], offset: 1 });
+    }
 
     #[test]
     fn fields_are_where_rfc_791_puts_them() {

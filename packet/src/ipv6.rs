@@ -2,7 +2,8 @@
 
 use std::net::Ipv6Addr;
 
-use crate::MacAddress;
+use crate::protocol::ip_protocol;
+use crate::{Layout, MacAddress, Network};
 
 /// Bytes of the header without extension headers.
 pub const HEADER_BYTES: usize = 40;
@@ -78,6 +79,53 @@ impl<'a> Header<'a> {
     }
 }
 
+/// An extension header (RFC 8200 §4).
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Extension<'a> {
+    /// Its protocol number.
+    pub kind: u8,
+    /// The whole header.
+    pub bytes: &'a [u8],
+}
+
+/// The extension headers before a packet's transport header.
+#[derive(Clone, Copy, Debug)]
+pub struct Extensions<'a> {
+    next: u8,
+    bytes: &'a [u8],
+}
+
+impl<'a> Extensions<'a> {
+    /// The extension headers in the frame `bytes`, which the parser has found sound: `layout` is its layout,
+    /// with IPv6 as its network layer. There are none where that is not so.
+    #[must_use]
+    pub fn new(bytes: &'a [u8], layout: &Layout) -> Self {
+        let start = usize::from(layout.network_offset);
+        let chain = match layout.network {
+            Network::Ipv6 => bytes.get(start + HEADER_BYTES..usize::from(layout.transport_offset)),
+            _ => None,
+        };
+        Self { next: bytes.get(start + 6).copied().unwrap_or(0), bytes: chain.unwrap_or_default() }
+    }
+}
+
+impl<'a> Iterator for Extensions<'a> {
+    type Item = Extension<'a>;
+
+    fn next(&mut self) -> Option<Extension<'a>> {
+        let &[following, units] = self.bytes.first_chunk()?;
+        let length = match self.next {
+            ip_protocol::FRAGMENT => 8,
+            ip_protocol::AUTHENTICATION => (usize::from(units) + 2) * 4,
+            _ => (usize::from(units) + 1) * 8,
+        };
+        let (bytes, rest) = self.bytes.split_at_checked(length)?;
+        let kind = std::mem::replace(&mut self.next, following);
+        self.bytes = rest;
+        Some(Extension { kind, bytes })
+    }
+}
+
 /// The link-local address that a host derives from its MAC address (RFC 4291 §2.5.6 and appendix A).
 #[must_use]
 pub fn link_local(mac: MacAddress) -> Ipv6Addr {
@@ -115,6 +163,23 @@ mod tests {
         assert_eq!((header.source(), header.destination()), (Ipv6Addr::from(1), Ipv6Addr::from(2)));
         bytes[0] = 0x45;
         assert!(Header::new(&bytes).is_none());
+    }
+
+    #[test]
+    fn extension_headers_are_those_before_the_transport() {
+        let mut frame = vec![0; 14];
+        frame[12..].copy_from_slice(&[0x86, 0xdd]);
+        frame.extend([0x60, 0, 0, 0, 0, 40, 0, 64]);
+        frame.extend([0; 32]);
+        frame.extend([43, 0, 1, 4, 0, 0, 0, 0]);
+        frame.extend([51, 0, 0, 0, 0, 0, 0, 0]);
+        frame.extend([59, 2]);
+        frame.extend([0; 14]);
+        frame.extend([7; 8]);
+        let layout = crate::parse(&frame).unwrap();
+        let kinds = |layout| Extensions::new(&frame, layout).map(|header| (header.kind, header.bytes.len()));
+        assert_eq!(kinds(&layout).collect::<Vec<_>>(), [(0, 8), (43, 8), (51, 16)]);
+        assert_eq!(kinds(&Layout { network: Network::Ipv4, ..layout }).count(), 0);
     }
 
     #[test]
