@@ -2,6 +2,19 @@
 //!
 //! Everything in this crate is a plain value: no I/O, no clock of its own, no thread, no `unsafe`. Time and
 //! randomness are arguments. Hostile bytes lead to a verdict, never to a panic.
+//!
+//! - [`validate`]: may the packet be forwarded at all?
+//! - [`gateway`]: what the gateway answers itself. [`neighbor`]: who is at which MAC.
+//! - [`fragment`]: does it fit, and if not, how is it cut? [`icmp_error`], [`rate_limit`]: what its sender is told,
+//!   and how often.
 #![forbid(unsafe_code)]
 
+pub mod fragment;
+pub mod gateway;
+pub mod icmp_error;
+mod keyed_hash;
+
 pub mod lpm;
+pub mod neighbor;
+pub mod rate_limit;
+pub mod validate;
