@@ -28,8 +28,8 @@ use crate::keyed_hash::KeyedHash;
 /// Buckets of each of the two rows that destinations share.
 pub const ROW_BUCKETS: usize = 1 << 10;
 
-/// A token in the units that buckets count in.
-const TOKEN: u64 = 1 << 16;
+/// A token in the units that buckets count in: a millisecond adds a whole number of them at any rate.
+const TOKEN: u64 = 1000;
 
 /// A token bucket's parameters.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -87,10 +87,7 @@ impl Bucket {
         let Some(elapsed_ms @ 1..) = now_ms.checked_sub(self.updated_ms) else {
             return;
         };
-        // Below 2^17 tokens a millisecond the product stays in 64 bits for 2^31 ms; beyond, the bucket is full
-        // for any rate that is worth a limit.
-        let elapsed_ms = elapsed_ms.min(1 << 31);
-        let added = elapsed_ms.saturating_mul(u64::from(rate.per_second).saturating_mul(TOKEN)) / 1000;
+        let added = elapsed_ms.saturating_mul(u64::from(rate.per_second) * TOKEN / 1000);
         self.left = self.left.saturating_add(added).min(u64::from(rate.burst) * TOKEN);
         self.updated_ms = now_ms;
     }
@@ -131,10 +128,7 @@ impl RateLimiter {
     /// Whether a message to `destination`, because of what came in by `ingress`, may be sent at `now_ms`; if so
     /// it is counted. `random` is a random number of which 32 bits are used.
     pub fn allow(&mut self, destination: IpAddr, ingress: PortId, now_ms: u64, random: u64) -> bool {
-        let hash = self.hash.of(destination);
-        let [first, second] = [hash >> 32, hash & 0xffff_ffff]
-            .map(|half| usize::try_from(half).unwrap_or(0) & (ROW_BUCKETS - 1));
-        let rows = [first, ROW_BUCKETS + second];
+        let rows = self.rows(destination);
         let (Some(port), Ok([first, second])) =
             (self.ports.get_mut(ingress.index()), self.destinations.get_disjoint_mut(rows))
         else {
@@ -150,11 +144,23 @@ impl RateLimiter {
         }
         first.take(TOKEN);
         second.take(TOKEN);
-        // From 0 to 2 tokens, one on average.
-        port.take((random & 0xffff) * 2);
-        self.worker.take((random >> 16 & 0xffff) * 2);
+        port.take(noisy_token(random));
+        self.worker.take(noisy_token(random >> 16));
         true
     }
+
+    /// The two buckets of a destination.
+    fn rows(&self, destination: IpAddr) -> [usize; 2] {
+        let hash = self.hash.of(destination);
+        let [first, second] = [hash >> 32, hash & 0xffff_ffff]
+            .map(|half| usize::try_from(half).unwrap_or(0) & (ROW_BUCKETS - 1));
+        [first, ROW_BUCKETS + second]
+    }
+}
+
+/// From 0 to 2 tokens, one on average, by the lower 16 bits of a random number.
+const fn noisy_token(random: u64) -> u64 {
+    ((random & 0xffff) * 2 * TOKEN) >> 16
 }
 
 #[cfg(test)]
