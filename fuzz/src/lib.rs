@@ -3,5 +3,6 @@
 //! The modules need no nightly compiler and nothing of libFuzzer: the ordinary tests include them by path
 //! and replay `corpus/` with them.
 
+pub mod arp_nd;
 pub mod fdb_operations;
 pub mod frame_parser;

@@ -83,7 +83,7 @@ pub(super) fn reply(frame: &mut Frame, layout: &Layout, mac: MacAddress) -> Opti
     } else {
         start + ipv6::HEADER_BYTES
     };
-    let checksum = frame.offload.checksum;
+    let frame_checksum = frame.offload.checksum;
     let (headers, message) = frame.bytes_mut().split_at_mut_checked(message_at)?;
     super::set_link(headers, asker, mac)?;
     let packet = headers.get_mut(start..)?;
@@ -97,16 +97,27 @@ pub(super) fn reply(frame: &mut Frame, layout: &Layout, mac: MacAddress) -> Opti
         source.swap_with_slice(destination);
         icmpv6::ECHO_REPLY
     };
+    let is_partial = matches!(frame_checksum, ChecksumOffload::Partial { .. });
+    turn_message(message, reply, is_partial)
+}
+
+/// Makes a request a reply. The pseudo-header of ICMPv6 is the same in both directions.
+fn turn_message(message: &mut [u8], reply: u8, is_partial: bool) -> Option<()> {
     let header: &mut [u8; icmp::HEADER_BYTES] = message.first_chunk_mut()?;
     let before = u16::from_be_bytes([header[0], header[1]]);
     header[0] = reply;
     let after = u16::from_be_bytes([header[0], header[1]]);
-    if !matches!(checksum, ChecksumOffload::Partial { .. }) {
-        // The pseudo-header of ICMPv6 is the same in both directions.
-        let change = Change::NONE.word(before, after);
-        let checksum = change.applied_to(u16::from_be_bytes([header[2], header[3]]));
-        header[2..4].copy_from_slice(&checksum.to_be_bytes());
+    if is_partial {
+        return Some(());
     }
+    let change = Change::NONE.word(before, after);
+    let mut checksum = change.applied_to(u16::from_be_bytes([header[2], header[3]]));
+    if checksum == 0 && message.iter().enumerate().all(|(at, byte)| matches!(at, 2 | 3) || *byte == 0) {
+        // Of a message of nothing but zeros (an IPv4 reply with identifier and sequence 0) an update gives 0, but
+        // the sum of RFC 792 is all ones, and receivers know the difference.
+        checksum = 0xffff;
+    }
+    message.get_mut(2..4)?.copy_from_slice(&checksum.to_be_bytes());
     Some(())
 }
 

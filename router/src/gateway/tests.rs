@@ -218,6 +218,16 @@ fn an_echo_with_its_checksum_left_to_complete_still_is_afterwards() {
 }
 
 #[test]
+fn the_checksum_of_a_reply_of_zeros_is_all_ones() {
+    for payload_bytes in [0, 1, 56] {
+        let mut request = echo("10.244.1.9", "10.244.1.1", &vec![0; payload_bytes]);
+        request[36..42].copy_from_slice(&[0xf7, 0xff, 0, 0, 0, 0]);
+        let (answer, reply) = ask(&request);
+        assert_eq!((answer, &reply[34..38]), (Answer::Reply(None), &[0, 0, 0xff, 0xff][..]));
+    }
+}
+
+#[test]
 fn the_options_of_an_echo_request_are_not_in_the_reply() {
     let mut request = echo("10.244.1.9", "10.244.1.1", b"some data");
     request.splice(34..34, [7, 7, 4, 0, 0, 0, 0, 0]);

@@ -218,7 +218,8 @@ impl Neighbors {
         }
     }
 
-    /// Sets `address` to be at `mac` behind `port` for good. False if the table is full of entries in use.
+    /// Sets `address` to be at `mac` behind `port` for good. False if it can be no neighbor's, or the table is full
+    /// of entries in use.
     pub fn add_permanent(
         &mut self,
         address: IpAddr,
@@ -226,6 +227,9 @@ impl Neighbors {
         port: PortId,
         actions: &mut Vec<Action>,
     ) -> bool {
+        if !can_be_neighbor(address) {
+            return false;
+        }
         let old = self.store.get(address);
         if old.is_none() && self.store.len() >= self.settings.entries_max {
             let oldest = [Class::Unanswered, Class::Idle].map(|class| self.store.oldest(class, None));
@@ -287,8 +291,11 @@ fn shown(address: IpAddr, entry: Entry) -> Neighbor {
 
 /// True for an address that one neighbor can have.
 fn can_be_neighbor(address: IpAddr) -> bool {
-    let is_broadcast = matches!(address, IpAddr::V4(v4) if v4.is_broadcast());
-    !(address.is_unspecified() || address.is_loopback() || address.is_multicast() || is_broadcast)
+    let is_none = match address {
+        IpAddr::V4(v4) => v4.is_broadcast(),
+        IpAddr::V6(v6) => v6.to_ipv4_mapped().is_some(),
+    };
+    !(is_none || address.is_unspecified() || address.is_loopback() || address.is_multicast())
 }
 
 #[cfg(test)]

@@ -317,8 +317,12 @@ fn a_probe_or_a_question_without_a_mac_teaches_nothing() {
 #[test]
 fn groups_and_the_unspecified_address_are_no_neighbors() {
     let mut link = Link::new(Settings::default());
-    for address in ["0.0.0.0", "255.255.255.255", "224.0.0.1", "127.0.0.1", "::", "::1", "ff02::1"] {
-        assert_eq!(link.resolve(address.parse().unwrap(), 1), Resolution::Unreachable, "{address}");
+    for address in
+        ["0.0.0.0", "255.255.255.255", "224.0.0.1", "127.0.0.1", "::", "::1", "ff02::1", "::ffff:10.0.0.1"]
+    {
+        let address = address.parse().unwrap();
+        assert_eq!(link.resolve(address, 1), Resolution::Unreachable, "{address}");
+        assert!(!link.table.add_permanent(address, mac(1), port(1), &mut link.actions), "{address}");
     }
     assert_eq!(link.pass(0), []);
 }
