@@ -1,0 +1,8 @@
+//! What the router does with packets, on random ones and hostile ones: against slow models, other people's parsers
+//! and a whole IP stack that was written independently.
+#![expect(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
+
+mod errors;
+mod fragments;
+mod hostile;
+mod stack;
