@@ -1,90 +1,75 @@
-//! Where records live: pages that snapshots share.
+//! Where records live: pages of lines that snapshots share.
 
-use super::record::WORDS_MAX;
+use super::record::{LINES_MAX, Line, Record, SLOTS};
 use std::sync::Arc;
 
-/// Words of the unit in which room is given out: 16 bytes.
-const GRANULE_WORDS: usize = 8;
-/// Bits of a record's number that say where in its page it begins.
-const GRANULE_BITS: u32 = 11;
-/// Granules of a page.
-const GRANULES: u16 = 1 << GRANULE_BITS;
-/// Words of a page: 32 KiB. Smaller pages are copied faster when they change, but each snapshot counts a
+/// Bits of a record's number that say for how many slots one of its lines stands: by how many bits a slot is
+/// to be shifted to give its line.
+const SHIFT_BITS: u32 = 4;
+/// Bits of a record's number, above those, that say which line of a page is its first.
+const LINE_BITS: u32 = 9;
+/// Lines of a page: 32 KiB. Smaller pages are copied faster when they change, but each snapshot counts a
 /// reference to every page.
-const PAGE_WORDS: usize = GRANULES as usize * GRANULE_WORDS;
-/// Most pages: 1 GiB, a bound that no table of the number of routes allowed reaches.
+const LINES: u16 = 1 << LINE_BITS;
+/// Pages at which an arena is full: 1 GiB.
 const PAGES_MAX: usize = 1 << 15;
 
-const _: () = assert!(WORDS_MAX <= PAGE_WORDS);
+const _: () = assert!(LINES_MAX <= LINES as usize);
+const _: () = assert!(2 * PAGES_MAX <= 1 << (u32::BITS - LINE_BITS - SHIFT_BITS));
 
-/// One page of words.
-#[derive(Clone, Debug)]
-#[repr(align(64))]
-struct Page([u16; PAGE_WORDS]);
+/// One page.
+type Page = [Line; LINES as usize];
 
 /// The pages of one table. To clone it is to share all of them: a clone never changes, for whoever changes a
 /// page that is shared copies it first.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Pages(Vec<Arc<Page>>);
 
-/// The words of a record, as a view into its page.
-#[derive(Clone, Copy)]
-pub(super) struct Words<'a> {
-    page: &'a [u16; PAGE_WORDS],
-    start: usize,
-}
-
-impl Words<'_> {
-    /// The word at `offset`, which lies within the record.
-    #[inline(always)]
-    pub(super) fn at(self, offset: usize) -> u16 {
-        // A record never crosses the end of its page; the mask tells the compiler.
-        self.page[(self.start + offset) % PAGE_WORDS]
-    }
-}
-
 impl Pages {
-    /// The record of this number.
+    /// The line of `slot` in a record.
     #[inline(always)]
-    pub(super) fn record(&self, record: u32) -> Words<'_> {
-        let (page, start) = place(record);
-        Words { page: &self.0[page].0, start }
+    pub(super) fn line(&self, record: Record, slot: u8) -> &Line {
+        let (page, first, shift) = place(record);
+        let line = first.wrapping_add(usize::from(slot) >> shift);
+        // A record never crosses the end of its page; the remainder tells the compiler.
+        &self.0[page][line % usize::from(LINES)]
     }
 
     /// Bytes of all pages.
     pub(super) fn memory_bytes(&self) -> usize {
         self.0.len() * size_of::<Page>()
     }
-
-    /// The words from the beginning of a record to the end of its page.
-    fn from_record(&self, record: u32) -> &[u16] {
-        let (page, start) = place(record);
-        self.0[page].0.get(start..).unwrap_or_default()
-    }
 }
 
-/// The page of a record and the word in it at which it begins.
+/// The page of a record, its first line there, and its shift.
 #[inline(always)]
-fn place(record: u32) -> (usize, usize) {
-    let granule = record as usize % usize::from(GRANULES);
-    (record as usize >> GRANULE_BITS, granule * GRANULE_WORDS)
+fn place(Record(record): Record) -> (usize, usize, u32) {
+    let shift = record % (1 << SHIFT_BITS);
+    let first = (record >> SHIFT_BITS) as usize % usize::from(LINES);
+    ((record >> (SHIFT_BITS + LINE_BITS)) as usize, first, shift)
 }
 
-/// Pages with what is needed to change them: which granules are free.
+/// The number of lines of a record.
+fn lines_of(record: Record) -> usize {
+    let (_, _, shift) = place(record);
+    SLOTS >> shift
+}
+
+/// Pages with what is needed to change them: which lines are free.
 #[derive(Clone, Debug)]
 pub(super) struct Arena {
     pages: Pages,
     free: Vec<FreeRuns>,
-    /// No page before this one has room for the shortest record.
+    /// Every page before this one is full.
     first_free: usize,
 }
 
 impl Arena {
-    /// An arena whose record 0 consists of `words`.
-    pub(super) fn new(words: &[u16]) -> Self {
+    /// An arena with but the empty record, [`Record::NONE`].
+    pub(super) fn new() -> Self {
         let mut arena = Self { pages: Pages::default(), free: Vec::new(), first_free: 0 };
-        let zero = arena.insert(words);
-        debug_assert_eq!(zero, Some(0), "the first place of the first page");
+        let none = arena.insert(&[Line::EMPTY]);
+        debug_assert_eq!(none, Record::NONE, "the first line of the first page");
         arena
     }
 
@@ -92,80 +77,76 @@ impl Arena {
         &self.pages
     }
 
-    /// The words of a record, and others behind it.
-    pub(super) fn words(&self, record: u32) -> &[u16] {
-        self.pages.from_record(record)
+    /// True if no route should be added. What a change of one route needs is there nevertheless.
+    pub(super) fn is_full(&self) -> bool {
+        self.free.len() >= PAGES_MAX
     }
 
-    /// Stores a record; `None` if no page can be added.
-    pub(super) fn insert(&mut self, words: &[u16]) -> Option<u32> {
-        let granules = granules(words.len());
-        let candidates = self.free.iter().enumerate().skip(self.first_free);
-        let page = candidates.map(|(page, _)| page).find(|page| self.free[*page].longest >= granules);
-        let page = match page {
-            Some(page) => page,
-            None => self.add_page()?,
-        };
-        let start = self.free[page].take(granules)?;
-        while self.free.get(self.first_free).is_some_and(|free| free.longest < granules_min()) {
+    /// The lines of a record.
+    pub(super) fn lines(&self, record: Record) -> &[Line] {
+        let (page, first, _) = place(record);
+        &self.pages.0[page][first..first + lines_of(record)]
+    }
+
+    /// Stores a record of a power of two of lines, at most [`LINES_MAX`].
+    pub(super) fn insert(&mut self, lines: &[Line]) -> Record {
+        debug_assert!(lines.len().is_power_of_two() && lines.len() <= LINES_MAX, "{}", lines.len());
+        let wanted = u16::try_from(lines.len()).unwrap_or(LINES);
+        let page = self.page_with(wanted);
+        let first = self.free[page].take(wanted);
+        while self.free.get(self.first_free).is_some_and(|free| free.longest == 0) {
             self.first_free += 1;
         }
-        let record = u32::try_from(page << GRANULE_BITS).ok()? | u32::from(start);
-        self.write(record, words);
-        Some(record)
+        let shift = (SLOTS / lines.len()).trailing_zeros();
+        let place = u32::try_from(page << LINE_BITS).unwrap_or_default() | u32::from(first);
+        let record = Record(place << SHIFT_BITS | shift);
+        self.write(record, lines);
+        record
     }
 
-    /// Stores another record in place of one of `old_words` words. It keeps its number if it needs as much
-    /// room. `None`, and nothing has changed, if no page can be added.
-    pub(super) fn replace(&mut self, record: u32, old_words: usize, words: &[u16]) -> Option<u32> {
-        if granules(old_words) == granules(words.len()) {
-            self.write(record, words);
-            return Some(record);
+    /// Stores another record in place of this one. It keeps its number if it has as many lines.
+    pub(super) fn replace(&mut self, record: Record, lines: &[Line]) -> Record {
+        if lines_of(record) == lines.len() {
+            self.write(record, lines);
+            return record;
         }
-        let replacement = self.insert(words)?;
-        self.remove(record, old_words);
-        Some(replacement)
+        self.remove(record);
+        self.insert(lines)
     }
 
-    /// Gives the room of a record of this length back.
-    pub(super) fn remove(&mut self, record: u32, words: usize) {
-        let page = record as usize >> GRANULE_BITS;
-        let start = u16::try_from(record % u32::from(GRANULES)).unwrap_or_default();
-        self.free[page].give_back(start, granules(words));
+    /// Gives the room of a record back.
+    pub(super) fn remove(&mut self, record: Record) {
+        let (page, first, shift) = place(record);
+        let lines = u16::try_from(SLOTS >> shift).unwrap_or(LINES);
+        self.free[page].give_back(u16::try_from(first).unwrap_or_default(), lines);
         self.first_free = self.first_free.min(page);
-        while self.free.len() > 1 && self.free.last().is_some_and(|free| free.longest == GRANULES) {
+        while self.free.last().is_some_and(|free| free.longest == LINES) {
             self.free.pop();
             self.pages.0.pop();
         }
     }
 
-    fn write(&mut self, record: u32, words: &[u16]) {
-        let (page, start) = place(record);
+    fn write(&mut self, record: Record, lines: &[Line]) {
+        let (page, first, _) = place(record);
         let page = Arc::make_mut(&mut self.pages.0[page]);
-        page.0[start..start + words.len()].copy_from_slice(words);
+        page[first..first + lines.len()].copy_from_slice(lines);
     }
 
-    fn add_page(&mut self) -> Option<usize> {
-        if self.free.len() == PAGES_MAX {
-            return None;
-        }
-        self.pages.0.push(Arc::new(Page([0; PAGE_WORDS])));
+    /// The first page with so many free lines in a row.
+    fn page_with(&mut self, lines: u16) -> usize {
+        let from = self.first_free;
+        let page = self.free.iter().skip(from).position(|free| free.longest >= lines);
+        page.map_or_else(|| self.add_page(), |page| page + from)
+    }
+
+    fn add_page(&mut self) -> usize {
+        self.pages.0.push(Arc::new([Line::EMPTY; LINES as usize]));
         self.free.push(FreeRuns::all());
-        Some(self.free.len() - 1)
+        self.free.len() - 1
     }
 }
 
-/// Granules that so many words need.
-fn granules(words: usize) -> u16 {
-    u16::try_from(words.div_ceil(GRANULE_WORDS)).unwrap_or(u16::MAX)
-}
-
-/// Granules of the shortest record.
-fn granules_min() -> u16 {
-    granules(super::record::ENTRIES + 1)
-}
-
-/// The free granules of a page: runs, in order, that do not touch.
+/// The free lines of a page: runs, in order, that do not touch.
 #[derive(Clone, Debug)]
 struct FreeRuns {
     runs: Vec<Run>,
@@ -181,28 +162,30 @@ struct Run {
 
 impl FreeRuns {
     fn all() -> Self {
-        Self { runs: vec![Run { start: 0, length: GRANULES }], longest: GRANULES }
+        Self { runs: vec![Run { start: 0, length: LINES }], longest: LINES }
     }
 
-    /// Takes the beginning of the first run that is long enough.
-    fn take(&mut self, granules: u16) -> Option<u16> {
-        let position = self.runs.iter().position(|run| run.length >= granules)?;
+    /// Takes the beginning of the first run that is long enough, of which there is one.
+    fn take(&mut self, lines: u16) -> u16 {
+        let position = self.runs.iter().position(|run| run.length >= lines);
+        debug_assert!(position.is_some(), "{lines} of {}", self.longest);
+        let Some(position) = position else { return 0 };
         let run = &mut self.runs[position];
         let start = run.start;
-        *run = Run { start: start + granules, length: run.length - granules };
+        *run = Run { start: start + lines, length: run.length - lines };
         if run.length == 0 {
             self.runs.remove(position);
         }
         self.find_longest();
-        Some(start)
+        start
     }
 
-    /// Makes granules free that were taken, and joins them with their neighbors.
-    fn give_back(&mut self, start: u16, granules: u16) {
+    /// Makes lines free that were taken, and joins them with their neighbors.
+    fn give_back(&mut self, start: u16, lines: u16) {
         let next = self.runs.partition_point(|run| run.start < start);
-        debug_assert!(self.runs.get(next).is_none_or(|run| start + granules <= run.start), "it was taken");
-        let mut freed = Run { start, length: granules };
-        if let Some(run) = self.runs.get(next).filter(|run| run.start == start + granules) {
+        debug_assert!(self.runs.get(next).is_none_or(|run| start + lines <= run.start), "it was taken");
+        let mut freed = Run { start, length: lines };
+        if let Some(run) = self.runs.get(next).filter(|run| run.start == start + lines) {
             freed.length += run.length;
             self.runs.remove(next);
         }
@@ -220,44 +203,61 @@ impl FreeRuns {
 
 #[cfg(test)]
 mod tests {
+    use super::super::Value;
+    use super::super::record::{Branch, Slots};
     use super::*;
+
+    /// A record of `count` lines in whose slots the value `index` stands.
+    fn lines(count: usize, index: usize) -> Vec<Line> {
+        let (mut slots, mut lines) = (Slots::new(), Vec::new());
+        slots.values.fill(Value::new(index));
+        slots.encode(&mut lines);
+        vec![lines[0]; count]
+    }
+
+    fn at(pages: &Pages, record: Record, slot: u8) -> usize {
+        let Branch { value, .. } = pages.line(record, slot).branch(slot);
+        value.unwrap().index()
+    }
 
     #[test]
     fn room_given_back_is_joined_and_used_again() {
         let mut free = FreeRuns::all();
-        let starts: Vec<u16> = (0..4).map(|_| free.take(100).unwrap()).collect();
-        assert_eq!(starts, [0, 100, 200, 300]);
-        free.give_back(100, 100);
-        free.give_back(300, 100);
-        assert_eq!(free.runs, [Run { start: 100, length: 100 }, Run { start: 300, length: GRANULES - 300 }]);
-        free.give_back(200, 100);
-        assert_eq!(free.runs, [Run { start: 100, length: GRANULES - 100 }]);
-        assert_eq!((free.take(GRANULES), free.take(GRANULES - 100), free.take(1)), (None, Some(100), None));
-        free.give_back(0, 100);
-        assert_eq!((free.take(101), free.take(100), free.longest), (None, Some(0), 0));
+        let starts: Vec<u16> = (0..4).map(|_| free.take(64)).collect();
+        assert_eq!(starts, [0, 64, 128, 192]);
+        free.give_back(64, 64);
+        free.give_back(192, 64);
+        assert_eq!(free.runs, [Run { start: 64, length: 64 }, Run { start: 192, length: LINES - 192 }]);
+        free.give_back(128, 64);
+        assert_eq!(free.runs, [Run { start: 64, length: LINES - 64 }]);
+        assert_eq!((free.take(LINES - 64), free.longest), (64, 0));
+        free.give_back(0, 64);
+        assert_eq!((free.longest, free.take(32), free.take(32), free.longest), (64, 0, 32, 0));
     }
 
     #[test]
     fn a_clone_of_the_pages_does_not_see_what_is_written_later() {
-        let mut arena = Arena::new(&[7; 40]);
-        let record = arena.insert(&[1; 50]).unwrap();
+        let mut arena = Arena::new();
+        let record = arena.insert(&lines(2, 1));
         let before = arena.pages().clone();
-        assert_eq!(arena.replace(record, 50, &[2; 50]), Some(record));
-        let longer = arena.replace(record, 50, &[3; 500]).unwrap();
+        assert_eq!(arena.replace(record, &lines(2, 2)), record);
+        let longer = arena.replace(record, &lines(8, 3));
         assert_ne!(longer, record);
-        let reused = arena.insert(&[4; 50]).unwrap();
-        assert_eq!(reused, record, "the room of the record that moved");
-        assert_eq!((before.record(record).at(0), before.record(record).at(49)), (1, 1));
-        assert_eq!((arena.pages().record(record).at(49), arena.pages().record(longer).at(499)), (4, 3));
+        let reused = arena.insert(&lines(2, 4));
+        assert_eq!((at(&before, record, 0), at(&before, record, 255)), (1, 1));
+        assert_eq!((at(arena.pages(), reused, 255), at(arena.pages(), longer, 255)), (4, 3));
     }
 
     #[test]
     fn pages_that_empty_at_the_end_are_given_up() {
-        let mut arena = Arena::new(&[0; 40]);
-        let records: Vec<u32> = (0..100).map(|_| arena.insert(&[1; WORDS_MAX]).unwrap()).collect();
-        let full = arena.pages().memory_bytes();
-        assert!(full > 100 * 2 * WORDS_MAX && full < 120 * 2 * WORDS_MAX, "{full}");
-        records.iter().for_each(|record| arena.remove(*record, WORDS_MAX));
+        let mut arena = Arena::new();
+        let records: Vec<Record> = (0..100).map(|_| arena.insert(&lines(LINES_MAX, 7))).collect();
+        assert_eq!(
+            arena.pages().memory_bytes(),
+            15 * size_of::<Page>(),
+            "seven records in the first, eight in the others"
+        );
+        records.iter().for_each(|record| arena.remove(*record));
         assert_eq!(arena.pages().memory_bytes(), size_of::<Page>());
     }
 }

@@ -2,7 +2,7 @@
 
 use super::address::{Address, Prefix, ROOT_BITS};
 use super::arena::Arena;
-use super::record::{Branch, Slots};
+use super::record::{Branch, Line, Record, Slots};
 use super::table::{CHUNK_BRANCHES, CHUNKS, Chunk, Table};
 use super::{LpmError, ROUTES_MAX, Value};
 use std::collections::BTreeMap;
@@ -27,22 +27,20 @@ pub struct Compiler<A> {
     root: [Arc<Chunk>; CHUNKS],
     arena: Arena,
     /// Scratch memory for the encoding of a record.
-    words: Vec<u16>,
+    lines: Vec<Line>,
 }
 
 impl<A: Address> Compiler<A> {
     /// A table without a route.
     #[must_use]
     pub fn new() -> Self {
-        let empty = Arc::new([Branch::default(); CHUNK_BRANCHES]);
-        let mut words = Vec::new();
-        Slots::new().encode(&mut words);
+        let empty = Arc::new([Branch::NOWHERE; CHUNK_BRANCHES]);
         Self {
             levels: vec![Routes::new(); usize::from((A::BITS - ROOT_BITS) / RECORD_BITS) + 1],
             routes: 0,
             root: std::array::from_fn(|_| Arc::clone(&empty)),
-            arena: Arena::new(&words),
-            words,
+            arena: Arena::new(),
+            lines: Vec::new(),
         }
     }
 
@@ -108,91 +106,67 @@ impl<A: Address> Compiler<A> {
         if before == Some(value) {
             return Ok(before);
         }
-        if before.is_none() && self.routes >= ROUTES_MAX {
+        if before.is_none() && (self.routes >= ROUTES_MAX || self.arena.is_full()) {
             return Err(LpmError::Full);
         }
         let level = level_of(prefix.length());
         self.levels[level].insert(prefix, value);
-        if let Err(error) = self.recompile(prefix, level) {
-            match before {
-                Some(before) => self.levels[level].insert(prefix, before),
-                None => self.levels[level].remove(&prefix),
-            };
-            return Err(error);
-        }
+        self.recompile(prefix, level);
         self.routes += usize::from(before.is_none());
         Ok(before)
     }
 
     /// Removes a route; returns its value.
-    ///
-    /// # Errors
-    /// [`LpmError::Full`] if there is no room to rearrange what remains; nothing has changed then.
-    pub fn remove(&mut self, prefix: Prefix<A>) -> Result<Option<Value>, LpmError> {
+    pub fn remove(&mut self, prefix: Prefix<A>) -> Option<Value> {
         let level = level_of(prefix.length());
-        let Some(before) = self.levels[level].remove(&prefix) else { return Ok(None) };
-        if let Err(error) = self.recompile(prefix, level) {
-            self.levels[level].insert(prefix, before);
-            return Err(error);
-        }
+        let before = self.levels[level].remove(&prefix)?;
+        self.recompile(prefix, level);
         self.routes -= 1;
-        Ok(Some(before))
+        Some(before)
     }
 
     /// Makes the table right for the addresses of `prefix`, a route of `level` that came or went.
-    fn recompile(&mut self, prefix: Prefix<A>, level: usize) -> Result<(), LpmError> {
+    fn recompile(&mut self, prefix: Prefix<A>, level: usize) {
         if level == 0 {
-            self.repaint_root(prefix);
-            return Ok(());
+            return self.repaint_root(prefix);
         }
         let root = usize::from(prefix.address().root());
         let branch = self.root[root / CHUNK_BRANCHES][root % CHUNK_BRANCHES];
-        let record = self.change_record(branch.record, 1, level, prefix)?;
+        let record = self.change_record(branch.record, 1, level, prefix);
         self.set_branch(root, Branch { record, ..branch });
-        Ok(())
     }
 
-    /// Changes the record of `target` level on the way to `prefix`, of which `record` is the one of `level`
-    /// (0: there is none yet). Returns its number, 0 if it is not needed any more.
-    fn change_record(
-        &mut self,
-        record: u32,
-        level: usize,
-        target: usize,
-        prefix: Prefix<A>,
-    ) -> Result<u32, LpmError> {
-        let (mut slots, words_before) = match record {
-            0 => (Slots::new(), 0),
-            _ => Slots::decode(self.arena.words(record)),
-        };
+    /// Changes the record of `target` level on the way to `prefix`, of which `record` is the one of `level`.
+    /// Returns the number that it has then.
+    fn change_record(&mut self, record: Record, level: usize, target: usize, prefix: Prefix<A>) -> Record {
+        let mut slots = Slots::decode(self.arena.lines(record));
         if level == target {
             let within = Prefix::truncated(prefix.address(), path_length(level));
             paint(self.levels[level].range(within..=within.end()), &mut slots.values, level);
         } else {
             let slot = prefix.address().slot(level - 1);
             let child = slots.child(slot);
-            let changed = self.change_record(child, level + 1, target, prefix)?;
+            let changed = self.change_record(child, level + 1, target, prefix);
             if changed == child {
-                return Ok(record);
+                return record;
             }
             slots.set_child(slot, changed);
         }
-        self.store(record, words_before, &slots)
+        self.store(record, &slots)
     }
 
-    fn store(&mut self, record: u32, words_before: usize, slots: &Slots) -> Result<u32, LpmError> {
+    fn store(&mut self, record: Record, slots: &Slots) -> Record {
         if slots.is_empty() {
-            if record != 0 {
-                self.arena.remove(record, words_before);
+            if record != Record::NONE {
+                self.arena.remove(record);
             }
-            return Ok(0);
+            return Record::NONE;
         }
-        slots.encode(&mut self.words);
-        let stored = match record {
-            0 => self.arena.insert(&self.words),
-            _ => self.arena.replace(record, words_before, &self.words),
-        };
-        stored.ok_or(LpmError::Full)
+        slots.encode(&mut self.lines);
+        match record {
+            Record::NONE => self.arena.insert(&self.lines),
+            _ => self.arena.replace(record, &self.lines),
+        }
     }
 
     fn set_branch(&mut self, root: usize, branch: Branch) {
@@ -238,8 +212,11 @@ impl<A: Address> Compiler<A> {
         Ok(())
     }
 
-    /// Stores the record of `level` with `routes`, which are those within its path, in order.
-    fn build_record(&mut self, routes: &[(Prefix<A>, Value)], level: usize) -> Result<u32, LpmError> {
+    /// Stores the record of `level` with `routes`, which are those within its path and longer, in order.
+    fn build_record(&mut self, routes: &[(Prefix<A>, Value)], level: usize) -> Result<Record, LpmError> {
+        if self.arena.is_full() {
+            return Err(LpmError::Full);
+        }
         let mut slots = Slots::new();
         let own = routes.iter().filter(|(prefix, _)| prefix.length() <= path_length(level + 1));
         paint(own.map(|(prefix, value)| (prefix, value)), &mut slots.values, level);
@@ -252,7 +229,7 @@ impl<A: Address> Compiler<A> {
                 slots.set_child(slot_of(first), child);
             }
         }
-        self.store(0, 0, &slots)
+        Ok(self.store(Record::NONE, &slots))
     }
 }
 

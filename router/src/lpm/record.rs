@@ -1,168 +1,199 @@
-//! The encoding of one record: 256 slots in a few dozen 16-bit words.
+//! One record: 256 slots in 1 to 64 cache lines.
 //!
 //! ```text
-//! word 0      1          31   32                    32+n        offset of child k
-//!      ┌──────┬── … ──┬──────┬───────────┬── … ──┬──────────┬── … ──┬───────────────────┬─ …
-//!      │group0│       │grp 31│ entry 0   │       │entry n-1 │       │record lo, hi,value│
-//!      └──────┴── … ──┴──────┴───────────┴── … ──┴──────────┴── … ──┴───────────────────┴─ …
+//! byte 0            16                                                   64
+//!      ┌── … ──────┬─────────┬─────────┬── … ── free ── … ──┬───────────┐
+//!      │ 16 bounds │ entry 0 │ entry 1 │                    │ branch of │
+//!      │ of 1 byte │ 2 bytes │         │                    │ a child   │
+//!      └── … ──────┴─────────┴─────────┴── … ───────────────┴───────────┘
 //! ```
 //!
-//! Neighboring slots with the same content form a *run*, and each run has one entry. A group word describes
-//! eight slots: its low byte has a bit for each slot that begins a run (slot 0 of the record has none), its
-//! high byte counts the runs begun in the groups before. The entry of a slot is therefore
-//! `high byte + ones(low byte up to the slot)`; the ones of a byte come from a table of 256 bytes.
+//! Neighboring slots with the same content form a *run*, and each run has one entry. A record whose runs do not
+//! fit one line is cut into 2, 4, … 64 lines, each for an equal share of the slots, so that a look-up reads one
+//! line and knows which before it has read anything: the number of a record tells how many lines it has.
 //!
-//! An entry is 0 (no route of this level; what was found above holds), a [`Value`], or, with its upper bit
-//! set, the offset within this record at which the [`Branch`] to the slot's child stands.
+//! The bounds of a line are the last slots of its runs, but for that of the last one; unused bounds are 255.
+//! The entry of a slot is that with the number of bounds below the slot. This takes a few instructions of
+//! SSE2, which every x86-64 has, and the compiler finds them by itself. (A bit vector as in Poptrie takes as
+//! little space, but `count_ones` is 13 instructions where there is no `popcnt`; whether there is one is not
+//! known before the program runs, and to choose it then needs a call that is `unsafe`.)
+//!
+//! An entry is 0 (no route of this level: what was found above holds), a [`Value`], or, with its upper bit set,
+//! the place in the same line of the [`Branch`] to the slot's child.
 
 use super::Value;
+use std::hint::select_unpredictable;
 
 /// Slots of a record.
 pub(super) const SLOTS: usize = 256;
-/// Slots of a group.
-const GROUP_SLOTS: usize = 8;
-/// Where the entries begin, in words.
-pub(super) const ENTRIES: usize = SLOTS / GROUP_SLOTS;
+/// Bounds of a line; there is one entry more.
+const BOUNDS: usize = 16;
+/// 16-bit words of a line for entries and branches.
+const WORDS: usize = 24;
 /// Words of a [`Branch`].
 const BRANCH_WORDS: usize = 3;
 /// Marks an entry that leads to a child.
-pub(super) const CHILD: u16 = 0x8000;
-/// Most words of a record: every slot has a child.
-pub(super) const WORDS_MAX: usize = ENTRIES + SLOTS * (1 + BRANCH_WORDS);
+const CHILD: u16 = 0x8000;
+/// Most lines of a record. The four slots of each then fit their line even if they all have children.
+pub(super) const LINES_MAX: usize = 64;
 
-/// The number of ones in a byte.
-///
-/// Without `-C target-cpu` there is no `popcnt` on x86-64: `u64::count_ones` is 13 instructions of shifts,
-/// masks and a multiplication, and to choose the instruction at run time needs a call that is `unsafe`. A load
-/// from this table, which stays in the nearest cache, is one.
-pub(super) static ONES: [u8; 256] = {
-    let mut ones = [0; 256];
-    let mut byte = 1;
-    while byte < 256 {
-        ones[byte] = ones[byte >> 1] + (byte & 1) as u8;
-        byte += 1;
-    }
-    ones
-};
+/// One cache line.
+#[derive(Clone, Copy, Debug)]
+#[repr(C, align(64))]
+pub(super) struct Line {
+    bounds: [u8; BOUNDS],
+    words: [u16; WORDS],
+}
+
+const _: () = assert!(size_of::<Line>() == 64);
+
+/// The number of a record; [`arena`](super::arena) says what its bits mean.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct Record(pub(super) u32);
+
+impl Record {
+    /// No record, and at the same time the number of one whose only line is empty.
+    pub(super) const NONE: Self = Self(8);
+}
 
 /// What a slot leads to: a value and, where longer prefixes exist, a record.
-#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) struct Branch {
-    /// The record of the next eight bits, as [`super::arena::Arena`] numbers it; 0: none.
-    pub(super) record: u32,
-    /// The longest match so far.
+    /// The record of the next eight bits, or [`Record::NONE`].
+    pub(super) record: Record,
+    /// The route of this level, if there is one.
     pub(super) value: Option<Value>,
+}
+
+impl Branch {
+    pub(super) const NOWHERE: Self = Self { record: Record::NONE, value: None };
+}
+
+impl Line {
+    /// Something of the line, so that the processor fetches it.
+    #[inline(always)]
+    pub(super) fn touch(&self) -> u8 {
+        self.bounds[0]
+    }
+
+    pub(super) const EMPTY: Self = Self { bounds: [u8::MAX; BOUNDS], words: [0; WORDS] };
+
+    /// What `slot`, which is one of this line, leads to.
+    ///
+    /// Whether there is a child is as good as random, so nothing here depends on a jump: without a child the
+    /// words of a branch are read from anywhere in the line and not used.
+    #[inline(always)]
+    pub(super) fn branch(&self, slot: u8) -> Branch {
+        let entry = self.words[self.rank(slot)];
+        let is_child = entry & CHILD != 0;
+        let at = usize::from(entry % 32).min(WORDS - BRANCH_WORDS);
+        let record = u32::from(self.words[at]) | u32::from(self.words[at + 1]) << 16;
+        let value = select_unpredictable(is_child, self.words[at + 2], entry);
+        let record = select_unpredictable(is_child, record, Record::NONE.0);
+        Branch { record: Record(record), value: Value::from_entry(value) }
+    }
+
+    /// The number of bounds below `slot`.
+    ///
+    /// It reads oddly so that it is compiled well: a saturating subtraction, a saturating addition that leaves
+    /// an odd byte where the difference was not 0, and a sum, each of which SSE2 does for 16 bytes at once.
+    /// Written as a comparison it is compiled to three times as many instructions, which count the ones of a
+    /// mask bit by bit (Rust 1.95).
+    #[inline(always)]
+    fn rank(&self, slot: u8) -> usize {
+        let below = self.bounds.iter().map(|bound| slot.saturating_sub(*bound).saturating_add(254) & 1);
+        usize::from(below.fold(0, u8::wrapping_add))
+    }
+
+    /// The line for some neighboring slots, or `None` if it has no room for them.
+    fn encode(slots: &Slots, first: u8, count: usize) -> Option<Self> {
+        let mut line = Self::EMPTY;
+        let (mut entries, mut end) = (0, WORDS);
+        let mut before = None;
+        for slot in (first..=u8::MAX).take(count) {
+            let value = Value::to_entry(slots.values[usize::from(slot)]);
+            let child = slots.child(slot);
+            if before != Some(value) || child != Record::NONE {
+                if let Some(bound) = usize::checked_sub(entries, 1) {
+                    *line.bounds.get_mut(bound)? = slot - 1;
+                }
+                entries += 1;
+            }
+            if child != Record::NONE {
+                end = end.checked_sub(BRANCH_WORDS)?;
+                let [a, b, c, d] = child.0.to_le_bytes();
+                let branch = [u16::from_le_bytes([a, b]), u16::from_le_bytes([c, d]), value];
+                line.words[end..end + BRANCH_WORDS].copy_from_slice(&branch);
+            }
+            if entries > end {
+                return None;
+            }
+            let place = CHILD | u16::try_from(end).unwrap_or_default();
+            line.words[entries - 1] = if child == Record::NONE { value } else { place };
+            before = (child == Record::NONE).then_some(value);
+        }
+        Some(line)
+    }
 }
 
 /// A record that can be changed.
 #[derive(Clone, Debug)]
 pub(super) struct Slots {
     pub(super) values: [Option<Value>; SLOTS],
-    /// The slots with children and the records of these, by slot.
-    pub(super) children: Vec<(u8, u32)>,
+    /// The record below each slot.
+    children: [Record; SLOTS],
 }
 
 impl Slots {
     pub(super) const fn new() -> Self {
-        Self { values: [None; SLOTS], children: Vec::new() }
+        Self { values: [None; SLOTS], children: [Record::NONE; SLOTS] }
     }
 
     /// True if no address would find anything here.
     pub(super) fn is_empty(&self) -> bool {
-        self.children.is_empty() && self.values.iter().all(Option::is_none)
+        self.children.iter().all(|record| *record == Record::NONE) && self.values.iter().all(Option::is_none)
     }
 
-    /// The record below `slot`; 0: none.
-    pub(super) fn child(&self, slot: u8) -> u32 {
-        let position = self.children.binary_search_by_key(&slot, |(slot, _)| *slot);
-        position.ok().and_then(|position| self.children.get(position)).map_or(0, |(_, record)| *record)
+    /// The record below `slot`.
+    pub(super) fn child(&self, slot: u8) -> Record {
+        self.children[usize::from(slot)]
     }
 
-    /// Sets or, with 0, removes the record below `slot`.
-    pub(super) fn set_child(&mut self, slot: u8, record: u32) {
-        match self.children.binary_search_by_key(&slot, |(slot, _)| *slot) {
-            Ok(position) if record == 0 => drop(self.children.remove(position)),
-            Ok(position) => self.children[position].1 = record,
-            Err(_) if record == 0 => {}
-            Err(position) => self.children.insert(position, (slot, record)),
+    /// Sets or, with [`Record::NONE`], removes the record below `slot`.
+    pub(super) fn set_child(&mut self, slot: u8, record: Record) {
+        self.children[usize::from(slot)] = record;
+    }
+
+    /// The lines of the record, as few as possible.
+    pub(super) fn encode(&self, lines: &mut Vec<Line>) {
+        let mut slots_per_line = SLOTS;
+        while !self.encode_lines(slots_per_line, lines) {
+            slots_per_line /= 2;
         }
     }
 
-    /// The words of the record, at most [`WORDS_MAX`].
-    pub(super) fn encode(&self, words: &mut Vec<u16>) {
-        words.clear();
-        words.resize(ENTRIES, 0);
-        let mut children = self.children.iter().map(|(slot, _)| usize::from(*slot)).peekable();
-        let mut child_positions = [0_usize; SLOTS];
-        let mut before = None;
-        for (slot, value) in self.values.iter().enumerate() {
-            let is_child = children.next_if_eq(&slot).is_some();
-            let content = if is_child { CHILD } else { Value::to_entry(*value) };
-            let begins = is_child || before != Some(content);
-            if begins {
-                child_positions[slot] = words.len();
-                words.push(content);
+    fn encode_lines(&self, slots_per_line: usize, lines: &mut Vec<Line>) -> bool {
+        lines.clear();
+        for first in (0..=u8::MAX).step_by(slots_per_line) {
+            match Line::encode(self, first, slots_per_line) {
+                Some(line) => lines.push(line),
+                None => return false,
             }
-            if slot > 0 && begins {
-                words[slot / GROUP_SLOTS] |= 1 << (slot % GROUP_SLOTS);
-            }
-            if slot % GROUP_SLOTS == GROUP_SLOTS - 1 && slot + 1 < SLOTS {
-                // At most 248 runs begin before the last group, so the count fits its byte.
-                let runs = u16::try_from(words.len() - ENTRIES - 1).unwrap_or_default();
-                words[slot / GROUP_SLOTS + 1] = runs << 8;
-            }
-            before = (!is_child).then_some(content);
         }
-        for (slot, record) in &self.children {
-            let offset = u16::try_from(words.len()).unwrap_or_default();
-            words[child_positions[usize::from(*slot)]] = CHILD | offset;
-            let [a, b, c, d] = record.to_le_bytes();
-            let value = Value::to_entry(self.values[usize::from(*slot)]);
-            words.extend([u16::from_le_bytes([a, b]), u16::from_le_bytes([c, d]), value]);
-        }
-        debug_assert!(words.len() <= WORDS_MAX, "as many entries and branches as slots");
+        true
     }
 
-    /// The slots of an encoded record (with anything behind it), and its length in words.
-    pub(super) fn decode(words: &[u16]) -> (Self, usize) {
+    /// The slots of a record.
+    pub(super) fn decode(lines: &[Line]) -> Self {
         let mut slots = Self::new();
-        let mut length = ENTRIES;
+        let slots_per_line = SLOTS / lines.len().max(1);
         for slot in 0..=u8::MAX {
-            let index = entry_of(words[group_of(slot)], slot);
-            let entry = words[index];
-            length = length.max(index + 1);
-            slots.values[usize::from(slot)] = if entry & CHILD == 0 {
-                Value::from_entry(entry)
-            } else {
-                let offset = usize::from(entry ^ CHILD);
-                let branch = read_branch([words[offset], words[offset + 1], words[offset + 2]]);
-                length = length.max(offset + BRANCH_WORDS);
-                slots.children.push((slot, branch.record));
-                branch.value
-            };
+            let branch = lines[usize::from(slot) / slots_per_line].branch(slot);
+            slots.values[usize::from(slot)] = branch.value;
+            slots.children[usize::from(slot)] = branch.record;
         }
-        (slots, length)
+        slots
     }
-}
-
-/// The index of the group word of a slot.
-#[inline(always)]
-pub(super) fn group_of(slot: u8) -> usize {
-    usize::from(slot) / GROUP_SLOTS
-}
-
-/// The index of the entry of a slot whose group word is `group`.
-#[inline(always)]
-pub(super) fn entry_of(group: u16, slot: u8) -> usize {
-    let [begins, before] = group.to_le_bytes();
-    let up_to_slot = begins & (0xff_u8 >> (7 - slot % 8));
-    ENTRIES + usize::from(before) + usize::from(ONES[usize::from(up_to_slot)])
-}
-
-/// The branch in three words.
-#[inline(always)]
-pub(super) fn read_branch([low, high, value]: [u16; BRANCH_WORDS]) -> Branch {
-    Branch { record: u32::from(low) | u32::from(high) << 16, value: Value::from_entry(value) }
 }
 
 #[cfg(test)]
@@ -173,42 +204,58 @@ mod tests {
         Some(Value::new(index).unwrap())
     }
 
-    fn round_trip(slots: &Slots) -> usize {
-        let mut words = Vec::new();
-        slots.encode(&mut words);
-        let (decoded, length) = Slots::decode(&words);
+    fn lines_of(slots: &Slots) -> usize {
+        let mut lines = Vec::new();
+        slots.encode(&mut lines);
+        let decoded = Slots::decode(&lines);
         assert_eq!(decoded.values, slots.values);
         assert_eq!(decoded.children, slots.children);
-        assert_eq!(length, words.len());
-        length
+        lines.len()
     }
 
     #[test]
-    fn an_empty_record_has_one_entry() {
-        assert_eq!(round_trip(&Slots::new()), ENTRIES + 1);
+    fn seventeen_runs_fit_a_line_and_eighteen_do_not() {
+        let mut slots = Slots::new();
+        assert_eq!(lines_of(&slots), 1);
+        for run in 0..8 {
+            slots.values[10 + 30 * run] = value(run);
+        }
+        assert_eq!(lines_of(&slots), 1, "8 routes between 9 gaps");
+        slots.values[255] = value(0x7ffe);
+        assert_eq!(lines_of(&slots), 2);
     }
 
     #[test]
-    fn a_full_record_of_children_is_the_longest() {
+    fn a_record_whose_slots_all_differ_takes_sixteen_lines() {
+        let mut slots = Slots::new();
+        for (index, slot) in slots.values.iter_mut().enumerate() {
+            *slot = value(index);
+        }
+        assert_eq!(lines_of(&slots), 16);
+    }
+
+    #[test]
+    fn a_record_whose_slots_all_have_children_is_the_longest() {
         let mut slots = Slots::new();
         for slot in 0..=u8::MAX {
-            slots.set_child(slot, u32::MAX - u32::from(slot));
+            slots.set_child(slot, Record(u32::MAX - u32::from(slot)));
             slots.values[usize::from(slot)] = value(usize::from(slot) % 3 * 16_000);
         }
-        assert_eq!(round_trip(&slots), WORDS_MAX);
-        (0..=u8::MAX).for_each(|slot| slots.set_child(slot, 0));
-        assert_eq!(round_trip(&slots), ENTRIES + SLOTS);
+        assert_eq!(lines_of(&slots), LINES_MAX);
+        (0..=u8::MAX).for_each(|slot| slots.set_child(slot, Record::NONE));
+        assert_eq!(lines_of(&slots), 16);
     }
 
     #[test]
-    fn neighbors_with_one_value_share_an_entry_and_a_child_between_them_parts_them() {
+    fn a_child_parts_its_neighbors_with_the_same_value() {
         let mut slots = Slots::new();
         slots.values[7..250].fill(value(0));
-        assert_eq!(round_trip(&slots), ENTRIES + 3);
-        slots.set_child(100, 77);
-        assert_eq!(round_trip(&slots), ENTRIES + 5 + BRANCH_WORDS);
-        slots.set_child(101, 78);
-        assert_eq!(round_trip(&slots), ENTRIES + 6 + 2 * BRANCH_WORDS);
-        assert_eq!((slots.child(100), slots.child(101), slots.child(99)), (77, 78, 0));
+        slots.set_child(100, Record(77));
+        slots.set_child(101, Record(1 << 31 | 78));
+        assert_eq!(lines_of(&slots), 1);
+        let line = Line::encode(&slots, 0, SLOTS).unwrap();
+        assert_eq!(line.branch(99), Branch { record: Record::NONE, value: value(0) });
+        assert_eq!(line.branch(101), Branch { record: Record(1 << 31 | 78), value: value(0) });
+        assert_eq!(line.branch(250), Branch::NOWHERE);
     }
 }

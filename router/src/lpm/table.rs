@@ -2,8 +2,9 @@
 
 use super::address::{Address, ROOT_BITS};
 use super::arena::Pages;
-use super::record::{Branch, CHILD, entry_of, group_of, read_branch};
+use super::record::{Branch, Record};
 use super::{LongestPrefixMatch, Value};
+use std::hint::{black_box, select_unpredictable};
 use std::marker::PhantomData;
 use std::sync::Arc;
 
@@ -28,13 +29,6 @@ pub struct Table<A> {
     pub(super) family: PhantomData<A>,
 }
 
-/// A look-up under way.
-#[derive(Clone, Copy, Default)]
-struct Pending {
-    record: u32,
-    lane: u32,
-}
-
 impl<A: Address> Table<A> {
     /// Memory that look-ups use, in bytes. Some of it may be shared with older and newer tables.
     #[must_use]
@@ -51,45 +45,42 @@ impl<A: Address> Table<A> {
         self.root[root / CHUNK_BRANCHES][root % CHUNK_BRANCHES]
     }
 
-    /// What the slot `slot` of a record leads to. Without a branch of the processor, for which of both it is
-    /// cannot be predicted.
-    #[inline(always)]
-    fn descend(&self, record: u32, slot: u8) -> Branch {
-        let words = self.pages.record(record);
-        let group = words.at(group_of(slot));
-        let entry = words.at(entry_of(group, slot));
-        if entry & CHILD == 0 {
-            return Branch { record: 0, value: Value::from_entry(entry) };
-        }
-        let offset = usize::from(entry ^ CHILD);
-        read_branch([words.at(offset), words.at(offset + 1), words.at(offset + 2)])
-    }
-
-    /// At most [`LANES`] look-ups, level by level.
-    #[inline(always)]
-    fn lookup_lanes(&self, addresses: &[A], values: &mut [Option<Value>]) {
-        let mut pending = [Pending::default(); LANES];
-        let mut count = 0;
-        for ((lane, address), value) in (0..).zip(addresses).zip(values.iter_mut()) {
+    /// The first `count` look-ups, level by level, so that the loads of one do not wait for those of another:
+    /// the line of each next level is touched when it is known, and read when those of all are on their way.
+    ///
+    /// Look-ups that are not at their end are kept together: whether one is cannot be predicted, so there is no
+    /// jump that depends on it. At its end a look-up leads to a line that is empty and always near.
+    #[inline(never)]
+    fn lookup_lanes(&self, addresses: &[A; LANES], count: usize, values: &mut [Option<Value>; LANES]) {
+        let mut lines = [self.pages.line(Record::NONE, 0); LANES];
+        let mut lanes = [0_u8; LANES];
+        let mut touched = 0;
+        let mut waiting = 0_usize;
+        for (lane, address) in (0_u8..).zip(addresses).take(count) {
             let branch = self.branch(*address);
-            *value = branch.value;
-            pending[count % LANES] = Pending { record: branch.record, lane };
-            count += usize::from(branch.record != 0);
+            values[usize::from(lane)] = branch.value;
+            let line = self.pages.line(branch.record, address.slot(0));
+            touched |= line.touch();
+            (lines[waiting % LANES], lanes[waiting % LANES]) = (line, lane);
+            waiting = waiting.wrapping_add(usize::from(branch.record != Record::NONE));
         }
-        let mut level = 0;
-        while count > 0 {
-            let mut still = 0;
-            for at in 0..count {
-                let Pending { record, lane } = pending[at % LANES];
-                let lane_index = lane as usize % LANES;
-                let branch = self.descend(record, addresses[lane_index].slot(level));
-                values[lane_index] = branch.value.or(values[lane_index]);
-                pending[still % LANES] = Pending { record: branch.record, lane };
-                still += usize::from(branch.record != 0);
+        let mut level = 0_usize;
+        while waiting > 0 {
+            let mut still = 0_usize;
+            for at in 0..waiting.min(LANES) {
+                let lane = usize::from(lanes[at]) % LANES;
+                let branch = lines[at].branch(addresses[lane].slot(level));
+                let is_better = branch.value.is_some();
+                values[lane] = select_unpredictable(is_better, branch.value, values[lane]);
+                let line = self.pages.line(branch.record, addresses[lane].slot(level.wrapping_add(1)));
+                touched |= line.touch();
+                (lines[still % LANES], lanes[still % LANES]) = (line, lanes[at]);
+                still = still.wrapping_add(usize::from(branch.record != Record::NONE));
             }
-            count = still;
-            level += 1;
+            waiting = still;
+            level = level.wrapping_add(1);
         }
+        black_box(touched);
     }
 }
 
@@ -99,19 +90,29 @@ impl<A: Address> LongestPrefixMatch for Table<A> {
     fn lookup(&self, address: A) -> Option<Value> {
         let mut branch = self.branch(address);
         let mut value = branch.value;
-        let mut level = 0;
-        while branch.record != 0 {
-            branch = self.descend(branch.record, address.slot(level));
+        let mut level = 0_usize;
+        while branch.record != Record::NONE {
+            let slot = address.slot(level);
+            branch = self.pages.line(branch.record, slot).branch(slot);
             value = branch.value.or(value);
-            level += 1;
+            level = level.wrapping_add(1);
         }
         value
     }
 
     fn lookup_burst(&self, addresses: &[A], values: &mut [Option<Value>]) {
-        for (addresses, values) in addresses.chunks(LANES).zip(values.chunks_mut(LANES)) {
-            let together = addresses.len().min(values.len());
-            self.lookup_lanes(&addresses[..together], &mut values[..together]);
+        let count = addresses.len().min(values.len());
+        let (whole, rest) = addresses[..count].as_chunks::<LANES>();
+        let (whole_values, rest_values) = values[..count].as_chunks_mut::<LANES>();
+        for (addresses, values) in whole.iter().zip(whole_values) {
+            self.lookup_lanes(addresses, LANES, values);
+        }
+        if !rest.is_empty() {
+            let mut addresses = [A::from_upper_bits(0); LANES];
+            addresses[..rest.len()].copy_from_slice(rest);
+            let mut values = [None; LANES];
+            self.lookup_lanes(&addresses, rest.len(), &mut values);
+            rest_values.copy_from_slice(&values[..rest.len()]);
         }
     }
 }
