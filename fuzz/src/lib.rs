@@ -6,3 +6,4 @@
 pub mod arp_nd;
 pub mod fdb_operations;
 pub mod frame_parser;
+pub mod lpm_operations;
