@@ -2,6 +2,9 @@
 //! and a whole IP stack that was written independently.
 #![expect(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
 
+mod allocations;
+#[path = "../../../dataplane/tests/behavior/counting.rs"]
+mod counting;
 mod errors;
 mod fragments;
 mod hostile;
