@@ -54,6 +54,20 @@ fn a_header_checksum_that_is_wrong_in_any_bit_is_refused() {
 }
 
 #[test]
+fn a_reserved_bit_is_no_reason_to_drop_and_stays() {
+    let mut frame = frame("10.244.1.2", "198.51.100.1");
+    frame[20] = 0x80;
+    sum(&mut frame);
+    assert_eq!(judge(&frame), Validity::Forwardable);
+    let layout = parse(&frame).unwrap();
+    let mut fragmenter =
+        crate::fragment::Fragmenter::new(&frame, &layout, packet::Offload::NONE, 68).unwrap();
+    let mut out = [0; 82];
+    assert!(fragmenter.next_into(&mut out).is_some());
+    assert_eq!(out[20] & 0x80, 0x80);
+}
+
+#[test]
 fn version_and_lengths_that_contradict_are_refused() {
     for (at, value) in [(14, 0x55), (14, 0x44), (14, 0x4f), (16, 1), (17, 19)] {
         let mut frame = frame("10.244.1.2", "198.51.100.1");
