@@ -88,13 +88,14 @@ impl Gateway {
         let link_destination = MacAddress::read(frame.bytes(), 0).unwrap_or_default();
         let is_for_us = link_destination == self.mac || link_destination.is_group();
         match message {
-            Message::Advertisement { target, .. } if self.owns(target) => Answer::Conflict(target),
-            Message::Solicitation { asker, .. } if self.owns(asker) => Answer::Conflict(asker),
+            // Ours, or the host's, which shares the MAC: nothing to answer, nothing to learn.
             Message::Solicitation { mac: Some(mac), .. } | Message::Advertisement { mac: Some(mac), .. }
                 if mac == self.mac =>
             {
-                Answer::Discard(DropReason::BadNeighborMessage)
+                Answer::NotAsked
             }
+            Message::Advertisement { target, .. } if self.owns(target) => Answer::Conflict(target),
+            Message::Solicitation { asker, .. } if self.owns(asker) => Answer::Conflict(asker),
             Message::Advertisement { .. } => Answer::Heard(message),
             Message::Solicitation { target, asker, mac } if self.owns(target) && is_for_us => {
                 let link_source = MacAddress::read(frame.bytes(), 6).unwrap_or_default();

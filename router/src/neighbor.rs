@@ -35,12 +35,14 @@
 //!   one port changes no entry of another: an entry moves only after its neighbor has failed to answer, or its
 //!   port is gone. Permanent entries are never changed by what is heard.
 //! - **Fill the table.** What a port asked for without an answer is bounded, and the oldest of it makes room for
-//!   the newest. What answers on a port is bounded, too. A reachable entry is never pushed out by anything; a
-//!   stale one, oldest first, only when the table is full of answered ones.
+//!   the newest. What answers on a port is bounded, too, and makes room at the cost of the same port's stale
+//!   entries. A reachable entry is never pushed out by anything; another's stale one, oldest first, only when the
+//!   table is full.
 //! - **Fill the queues.** Frames wait within bounds for a neighbor, for a port and for the worker.
 //! - **Burn time.** Every operation is logarithmic in the table, timers come one by one
-//!   ([`Neighbors::tick`] has a budget), and an address is solicited at most three times in
-//!   `3 · retransmit_ms + failed_ms`, however many packets ask for it.
+//!   ([`Neighbors::tick`] has a budget). An address that does not answer is solicited once a second at most, however
+//!   many packets ask for it; and a port that scans a network has no more addresses solicited in a second than its
+//!   quota.
 
 mod map;
 mod message;

@@ -72,8 +72,11 @@ fn requests_for_other_addresses_and_to_other_macs_are_not_answered() {
 }
 
 #[test]
-fn senders_without_a_station_mac_or_with_ours_are_refused() {
-    for mac in [MacAddress::ZERO, MacAddress::BROADCAST, MacAddress([1, 0, 0x5e, 0, 0, 1]), MAC] {
+fn senders_without_a_station_mac_are_refused_and_those_with_ours_passed_over() {
+    for frame in [arp::request(end(MAC, PODS), OURS), arp::gratuitous(MAC, OURS)] {
+        assert_eq!(ask(&frame).0, Answer::NotAsked);
+    }
+    for mac in [MacAddress::ZERO, MacAddress::BROADCAST, MacAddress([1, 0, 0x5e, 0, 0, 1])] {
         let request = arp::request(end(mac, PODS), OURS);
         assert_eq!(ask(&request).0, Answer::Discard(DropReason::BadNeighborMessage), "{mac}");
     }

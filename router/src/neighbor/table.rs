@@ -48,7 +48,8 @@ pub enum Resolution {
     Queue,
     /// It did not answer a short time ago, or can be no neighbor.
     Unreachable,
-    /// The table is full of neighbors that are in use.
+    /// The table is full of neighbors that are in use, or the asker looks for too many at once. What waits is to be
+    /// dropped as [`NeighborQueueFull`](packet::DropReason::NeighborQueueFull).
     NoRoom,
 }
 
@@ -130,14 +131,14 @@ impl Neighbors {
         actions: &mut Vec<Action>,
     ) -> Resolution {
         if self.store.count(Class::Unanswered, asker) >= self.settings.unanswered_per_port_max {
-            let Some(oldest) = self.store.oldest(Class::Unanswered, Some(asker)) else {
+            let Some(oldest) = self.oldest_that_had_its_time(Some(asker)) else {
                 return Resolution::NoRoom;
             };
             self.evict(oldest, actions);
         }
         if self.store.len() >= self.settings.entries_max {
-            let oldest = [Class::Unanswered, Class::Idle].map(|class| self.store.oldest(class, None));
-            let Some(oldest) = oldest.into_iter().flatten().next() else {
+            let oldest = self.oldest_that_had_its_time(None).or_else(|| self.store.oldest(Class::Idle, None));
+            let Some(oldest) = oldest else {
                 return Resolution::NoRoom;
             };
             self.evict(oldest, actions);
@@ -152,6 +153,15 @@ impl Neighbors {
         self.store.put(address, entry);
         actions.push(Action::Solicit { address, probed: None });
         Resolution::Queue
+    }
+
+    /// The oldest unanswered entry, of `port` or of all, unless even that was asked for within the last
+    /// [`retransmit_ms`](Settings::retransmit_ms): so a scan is no faster than its quota in that time, and an answer
+    /// finds who asked.
+    fn oldest_that_had_its_time(&self, port: Option<PortId>) -> Option<IpAddr> {
+        let oldest = self.store.oldest(Class::Unanswered, port)?;
+        let entry = self.store.get(oldest)?;
+        (entry.state == State::Failed || entry.tries > 1).then_some(oldest)
     }
 
     fn evict(&mut self, address: IpAddr, actions: &mut Vec<Action>) {

@@ -76,6 +76,12 @@ impl Model {
         candidates.min_by_key(|(_, entry)| entry.turn).map(|(address, _)| *address)
     }
 
+    /// Asked for once, and not long ago.
+    fn is_fresh(&self, address: IpAddr) -> bool {
+        let entry = self.entries[&address];
+        entry.state == State::Incomplete && entry.tries == 1
+    }
+
     fn count(&self, of: &[Standing], port: PortId) -> usize {
         let counted = |entry: &&Entry| of.contains(&standing(entry.state)) && entry.port == port;
         self.entries.values().filter(counted).count()
@@ -99,13 +105,15 @@ impl Model {
             };
         }
         if self.count(&[Standing::Unanswered], asker) >= self.settings.unanswered_per_port_max {
-            let Some(own) = self.oldest(Standing::Unanswered, Some(asker)) else {
+            let Some(own) = self.oldest(Standing::Unanswered, Some(asker)).filter(|it| !self.is_fresh(*it))
+            else {
                 return Resolution::NoRoom;
             };
             self.drop_entry(own);
         }
         if self.entries.len() >= self.settings.entries_max {
-            let victim = self.oldest(Standing::Unanswered, None).or(self.oldest(Standing::Stale, None));
+            let unanswered = self.oldest(Standing::Unanswered, None).filter(|it| !self.is_fresh(*it));
+            let victim = unanswered.or(self.oldest(Standing::Stale, None));
             let Some(victim) = victim else { return Resolution::NoRoom };
             self.drop_entry(victim);
         }

@@ -6,15 +6,21 @@ use super::*;
 fn a_scan_takes_no_more_than_its_quota_and_pushes_out_its_own_oldest() {
     let mut link = Link::new(Settings::default());
     link.resolve(v6(1), 2);
+    let mut refused = 0;
     for number in 0..1000_u16 {
-        assert_eq!(link.resolve(v6(1000 + number), 1), Resolution::Queue);
+        refused += usize::from(link.resolve(v6(1000 + number), 1) == Resolution::NoRoom);
+    }
+    assert_eq!((refused, link.table.len()), (936, 65));
+    assert_eq!(link.pass(0).len(), 65, "no more is asked than is remembered");
+    link.pass(1000);
+    for number in 0..1000_u16 {
+        link.resolve(v6(3000 + number), 1);
     }
     assert_eq!(link.table.len(), 65);
-    assert_eq!(link.state(v6(1)), Some(State::Incomplete));
-    assert_eq!(link.state(v6(1999)), Some(State::Incomplete));
-    assert_eq!(link.state(v6(1935)), None);
+    assert_eq!(link.state(v6(1)), Some(State::Incomplete), "another's");
+    assert_eq!((link.state(v6(1000)), link.state(v6(3063))), (None, Some(State::Incomplete)));
     let given_up = link.actions.iter().filter(|action| matches!(action, Action::Unreachable { .. })).count();
-    assert_eq!(given_up, 936, "what waits for them is answered");
+    assert_eq!(given_up, 64, "what waits for them is answered");
 }
 
 #[test]
@@ -36,7 +42,10 @@ fn a_full_table_never_loses_an_entry_in_use() {
     assert_eq!(link.state(v6(2)), None, "the oldest that is stale");
     assert_eq!(link.state(v6(1)), Some(State::Delay));
     assert_eq!(link.resolve(v6(101), 2), Resolution::Queue);
-    assert_eq!((link.state(v6(100)), link.state(v6(3))), (None, Some(State::Stale)), "the unanswered first");
+    assert_eq!((link.state(v6(100)), link.state(v6(3))), (Some(State::Incomplete), None), "it has its time");
+    link.pass(1000);
+    assert_eq!(link.resolve(v6(102), 2), Resolution::Queue);
+    assert_eq!((link.state(v6(100)), link.state(v6(4))), (None, Some(State::Stale)), "the unanswered first");
 }
 
 #[test]
