@@ -9,11 +9,14 @@
 //!   and how often.
 #![forbid(unsafe_code)]
 
+pub mod fib;
+pub mod next_hop;
+pub mod rib;
+
 pub mod fragment;
 pub mod gateway;
 pub mod icmp_error;
 mod keyed_hash;
-
 pub mod lpm;
 pub mod neighbor;
 pub mod rate_limit;
