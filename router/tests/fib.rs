@@ -30,7 +30,7 @@ fn expect(fib: &Fib, rib: &Rib, address: IpAddr) -> Result<(), TestCaseError> {
                 ports = vec![*port];
             }
             Some(Resolution::Via(hops)) => {
-                let table = NextHops::new(hops).unwrap();
+                let table = NextHops::new(hops).expect("there are next hops");
                 prop_assert_eq!(decision, RouteDecision::Forward(table.of_flow(flow_hash)));
                 ports = hops.iter().map(|(hop, _)| hop.port).collect();
             }
@@ -96,8 +96,8 @@ fn connected(index: u16) -> RouteKind {
 /// 192.168.0.0/24 at port 1, 192.168.1.0/24 at port 2.
 fn rib() -> Rib {
     let mut rib = Rib::new(100_000);
-    rib.offer(route("192.168.0.0/24", RouteSource::Connected, 0, connected(1))).unwrap();
-    rib.offer(route("192.168.1.0/24", RouteSource::Connected, 0, connected(2))).unwrap();
+    rib.offer(route("192.168.0.0/24", RouteSource::Connected, 0, connected(1))).expect("a right route");
+    rib.offer(route("192.168.1.0/24", RouteSource::Connected, 0, connected(2))).expect("a right route");
     rib
 }
 

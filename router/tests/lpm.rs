@@ -59,15 +59,15 @@ fn every_file_of_the_corpus_passes() {
 }
 
 fn value(index: usize) -> Value {
-    Value::new(index).unwrap()
+    Value::new(index).expect("a small number")
 }
 
 fn v4(text: &str) -> Prefix<Ipv4Addr> {
-    text.parse::<ipnet::Ipv4Net>().unwrap().into()
+    text.parse::<ipnet::Ipv4Net>().expect("a prefix").into()
 }
 
 fn v6(text: &str) -> Prefix<Ipv6Addr> {
-    text.parse::<ipnet::Ipv6Net>().unwrap().into()
+    text.parse::<ipnet::Ipv6Net>().expect("a prefix").into()
 }
 
 #[test]

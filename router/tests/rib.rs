@@ -22,8 +22,8 @@ const UPLINK: RouteKind = RouteKind::Connected {
 /// A RIB that knows 192.168.0.0/24 and fd00::/64 at port 9.
 fn rib() -> Rib {
     let mut rib = Rib::new(1_000);
-    rib.offer(route("192.168.0.0/24", RouteSource::Connected, 0, UPLINK)).unwrap();
-    rib.offer(route("fd00::/64", RouteSource::Connected, 0, UPLINK)).unwrap();
+    rib.offer(route("192.168.0.0/24", RouteSource::Connected, 0, UPLINK)).expect("a right route");
+    rib.offer(route("fd00::/64", RouteSource::Connected, 0, UPLINK)).expect("a right route");
     rib
 }
 

@@ -16,15 +16,15 @@ pub(crate) const SOURCES: [RouteSource; 6] = [
 ];
 
 pub(crate) fn port(index: u16) -> PortId {
-    PortId::new(index).unwrap()
+    PortId::new(index).expect("a small number")
 }
 
 pub(crate) fn net(text: &str) -> IpNet {
-    text.parse().unwrap()
+    text.parse().expect("written right")
 }
 
 pub(crate) fn ip(text: &str) -> IpAddr {
-    text.parse().unwrap()
+    text.parse().expect("written right")
 }
 
 pub(crate) fn via(gateways: &[&str]) -> RouteKind {
@@ -79,7 +79,8 @@ fn a_kind(is_v4: bool) -> impl Strategy<Value = RouteKind> {
     } else {
         ["fd00::1", "fd00::2", "fd00:0:0:1::1", "fd00:0:0:1::2"]
     };
-    let gateway = (proptest::sample::select(gateways.to_vec()), proptest::option::weighted(0.2, 0..4_u16), 0..3_u8);
+    let gateway =
+        (proptest::sample::select(gateways.to_vec()), proptest::option::weighted(0.2, 0..4_u16), 0..3_u8);
     let gateway = gateway.prop_map(|(text, index, weight)| Gateway {
         address: ip(text),
         port: index.map(port),
