@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-/// A folded multiplication, keyed by a random 64-bit seed: a few nanoseconds an address.
+/// Two folded multiplications, keyed by a random 64-bit seed.
 ///
 /// It is no cryptographic hash. Who does not see the hashes and does not know the seed cannot choose addresses
 /// that collide; and every table that uses it bounds its probes, so that collisions cost entries, not time.

@@ -16,7 +16,7 @@
 //!   one has to meet it in both of [`ROW_BUCKETS`]² pairs, which cannot be searched for, because a single meeting
 //!   shows nothing.
 //!
-//! Memory is fixed: 2 · [`ROW_BUCKETS`] + [`PORTS_MAX`](packet::PORTS_MAX) + 1 buckets of 16 bytes, 96 KiB a
+//! Memory is fixed: 2 · [`ROW_BUCKETS`] + [`PORTS_MAX`] + 1 buckets of 16 bytes, 96 KiB a
 //! limiter, of which a quiet one touches a few lines.
 
 use std::net::IpAddr;

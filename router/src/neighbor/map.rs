@@ -66,7 +66,7 @@ impl Slot {
     }
 }
 
-/// Address → MAC and port, open addressing with at most half of the places taken. Building takes 20 ns a neighbor.
+/// Address → MAC and port, open addressing with at most half of the places taken.
 #[derive(Clone, Debug)]
 pub struct NeighborMap {
     slots: Box<[Slot]>,
