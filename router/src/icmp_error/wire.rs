@@ -36,7 +36,7 @@ impl Wire {
         let transport = usize::from(layout.transport_offset);
         match layout.network {
             Network::Ipv4 => {
-                let length = u16::try_from(self.end - start).ok()?;
+                let length = u16::try_from(self.end.checked_sub(start)?).ok()?;
                 let change = Change::NONE.word(word(packet, start + 2)?, length);
                 self.correct_to(start + 2, length);
                 self.correct_to(start + 10, change.applied_to(word(packet, start + 10)?));
@@ -47,7 +47,7 @@ impl Wire {
         let change = Sum::ZERO.with(&(!old.ok()?).to_be_bytes()).with(&new.ok()?.to_be_bytes());
         let (at, old, new) = if segmentation.kind == SegmentationKind::Udp {
             let at = transport + 4;
-            (at, word(packet, at)?, u16::try_from(self.end - transport).ok()?)
+            (at, word(packet, at)?, u16::try_from(self.end.checked_sub(transport)?).ok()?)
         } else {
             let at = transport + 12;
             let flags = word(packet, at)?;

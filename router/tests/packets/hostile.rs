@@ -18,10 +18,14 @@ fn gateway() -> Gateway {
 /// Everything that the router can do with one frame.
 fn do_everything(bytes: &[u8], offload: Offload) {
     let Ok(layout) = parse(bytes) else { return };
+    let rules = AddressRules::new(false, ["10.244.1.0/24".parse().unwrap()]);
     if validate_offload(bytes, &layout, offload).is_err() {
+        // Nobody asks with such metadata; but if somebody did, nothing would break.
+        let offending = Offending { bytes, layout: &layout, offload };
+        let origin = Origin { mac: MAC, address: [10, 244, 1, 1].into() };
+        let _ = offending.report(Problem::Prohibited, origin, &rules, &mut [0; ERROR_FRAME_BYTES_MAX]);
         return;
     }
-    let rules = AddressRules::new(false, ["10.244.1.0/24".parse().unwrap()]);
     let validity = rules.validate(bytes, &layout);
     assert!(layout.is_ip() || matches!(validity, Validity::Discard(_)));
     let gateway = gateway();
