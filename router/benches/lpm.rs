@@ -97,7 +97,7 @@ fn index(value: Value) -> u16 {
 fn v4(c: &mut Criterion) {
     family::<Ipv4Addr>(c, |c, size, routes, addresses| {
         let map: prefix_trie::PrefixMap<Ipv4Net, u16> =
-            routes.iter().map(|(prefix, value)| (net(prefix.to_string()), index(*value))).collect();
+            routes.iter().map(|(prefix, value)| (net(&prefix.to_string()), index(*value))).collect();
         bench_rival(c, "prefix-trie", size, addresses, |address| {
             map.get_lpm(&address.into()).map(|(_, value)| *value)
         });
@@ -113,7 +113,7 @@ fn v4(c: &mut Criterion) {
 fn v6(c: &mut Criterion) {
     family::<Ipv6Addr>(c, |c, size, routes, addresses| {
         let map: prefix_trie::PrefixMap<Ipv6Net, u16> =
-            routes.iter().map(|(prefix, value)| (net(prefix.to_string()), index(*value))).collect();
+            routes.iter().map(|(prefix, value)| (net(&prefix.to_string()), index(*value))).collect();
         bench_rival(c, "prefix-trie", size, addresses, |address| {
             map.get_lpm(&address.into()).map(|(_, value)| *value)
         });
@@ -126,7 +126,7 @@ fn v6(c: &mut Criterion) {
     });
 }
 
-fn net<N: std::str::FromStr>(text: String) -> N
+fn net<N: std::str::FromStr>(text: &str) -> N
 where
     N::Err: std::fmt::Debug,
 {
@@ -144,7 +144,7 @@ fn change<A: Family>(c: &mut Criterion) {
     let mut random = Random(5);
     group.bench_function("one_of_1000000", |b| {
         b.iter(|| {
-            let (prefix, value) = routes[random.below(1_000_000) as usize];
+            let (prefix, value) = routes[random.below(1_000_000)];
             if compiler.remove(prefix).is_none() {
                 compiler.insert(prefix, value).expect("room");
             }

@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use std::net::{Ipv4Addr, Ipv6Addr};
 
 /// Values in use: as many next hops as a large cluster or a well-connected router has.
-const VALUES: u64 = 64;
+const VALUES: usize = 64;
 
 /// SplitMix64: repeatable.
 pub(crate) struct Random(pub(crate) u64);
@@ -18,8 +18,8 @@ impl Random {
         mixed ^ (mixed >> 31)
     }
 
-    pub(crate) fn below(&mut self, bound: u64) -> u64 {
-        self.next() % bound
+    pub(crate) fn below(&mut self, bound: usize) -> usize {
+        usize::try_from(self.next() % bound as u64).expect("below a usize")
     }
 
     fn bits(&mut self) -> u128 {
@@ -41,7 +41,7 @@ pub(crate) trait Family: Address {
 }
 
 /// Prefix lengths in tenths of a percent, about as the routing tables of the Internet have them.
-const INTERNET_V4: [(u8, u64); 16] = [
+const INTERNET_V4: [(u8, usize); 16] = [
     (8, 1),
     (11, 1),
     (12, 2),
@@ -59,7 +59,7 @@ const INTERNET_V4: [(u8, u64); 16] = [
     (24, 602),
     (32, 1),
 ];
-const INTERNET_V6: [(u8, u64); 12] = [
+const INTERNET_V6: [(u8, usize); 12] = [
     (20, 2),
     (28, 10),
     (29, 44),
@@ -74,7 +74,7 @@ const INTERNET_V6: [(u8, u64); 12] = [
     (64, 60),
 ];
 
-fn length(random: &mut Random, lengths: &[(u8, u64)]) -> u8 {
+fn length(random: &mut Random, lengths: &[(u8, usize)]) -> u8 {
     let mut at = random.below(lengths.iter().map(|(_, share)| share).sum());
     for (length, share) in lengths {
         if at < *share {
@@ -118,7 +118,7 @@ impl Family for Ipv6Addr {
         const BLOCKS: [u128; 12] =
             [0x2001, 0x2400, 0x2401, 0x2402, 0x2404, 0x2600, 0x2604, 0x2607, 0x2800, 0x2a00, 0x2a02, 0x2c0f];
         let length = length(random, &INTERNET_V6);
-        let block = BLOCKS[random.below(12) as usize] + (random.next() as u128 & 7);
+        let block = BLOCKS[random.below(12)] + (u128::from(random.next()) & 7);
         // A few thousand allocations a block, so that prefixes nest.
         let bits = block << 112 | (random.bits() & 0x1fff) << 99 | random.bits() >> 29;
         Prefix::containing(Self::from_upper_bits(bits), length).expect("a length of the family")
@@ -132,7 +132,7 @@ impl Family for Ipv6Addr {
 }
 
 fn value(random: &mut Random) -> Value {
-    Value::new(random.below(VALUES) as usize).expect("a small number")
+    Value::new(random.below(VALUES)).expect("a small number")
 }
 
 pub(crate) fn internet<A: Family>(count: usize) -> Routes<A> {
@@ -157,7 +157,7 @@ pub(crate) fn cluster<A: Family>(count: usize) -> Routes<A> {
 pub(crate) fn routed<A: Family>(routes: &Routes<A>, count: usize) -> Vec<A> {
     let mut random = Random(99);
     let addresses = (0..count).map(|_| {
-        let (prefix, _) = routes[random.below(routes.len() as u64) as usize];
+        let (prefix, _) = routes[random.below(routes.len())];
         let host = random.bits().checked_shr(u32::from(prefix.length())).unwrap_or(0);
         A::from_upper_bits(prefix.address().upper_bits() | host)
     });

@@ -24,7 +24,7 @@ pub trait Address: Copy + Ord + Hash + fmt::Debug + fmt::Display {
 
     /// The byte that selects the slot of a record `level` levels below the root (0: bits 16 to 23). Levels
     /// past the end of the address give an arbitrary byte.
-    fn slot(self, level: usize) -> u8;
+    fn slot(self, level: u32) -> u8;
 }
 
 impl Address for Ipv4Addr {
@@ -47,7 +47,7 @@ impl Address for Ipv4Addr {
     }
 
     #[inline]
-    fn slot(self, level: usize) -> u8 {
+    fn slot(self, level: u32) -> u8 {
         let [_, _, c, d] = self.octets();
         if level == 0 { c } else { d }
     }
@@ -72,8 +72,12 @@ impl Address for Ipv6Addr {
     }
 
     #[inline]
-    fn slot(self, level: usize) -> u8 {
-        self.octets()[(level + 2) % 16]
+    fn slot(self, level: u32) -> u8 {
+        // Of the half that holds the byte, and not of the array: indexing that goes by way of the stack.
+        let bits = self.to_bits();
+        let half = if level < 6 { bits >> 64 } else { bits & u128::from(u64::MAX) };
+        let half = u64::try_from(half).unwrap_or_default();
+        half.wrapping_shr(40_u32.wrapping_sub(level.wrapping_mul(8))).to_le_bytes()[0]
     }
 }
 

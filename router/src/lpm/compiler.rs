@@ -144,7 +144,7 @@ impl<A: Address> Compiler<A> {
             let within = Prefix::truncated(prefix.address(), path_length(level));
             paint(self.levels[level].range(within..=within.end()), &mut slots.values, level);
         } else {
-            let slot = prefix.address().slot(level - 1);
+            let slot = prefix.address().slot(slot_level(level));
             let child = slots.child(slot);
             let changed = self.change_record(child, level + 1, target, prefix);
             if changed == child {
@@ -220,7 +220,7 @@ impl<A: Address> Compiler<A> {
         let mut slots = Slots::new();
         let own = routes.iter().filter(|(prefix, _)| prefix.length() <= path_length(level + 1));
         paint(own.map(|(prefix, value)| (prefix, value)), &mut slots.values, level);
-        let slot_of = |route: &(Prefix<A>, Value)| route.0.address().slot(level - 1);
+        let slot_of = |route: &(Prefix<A>, Value)| route.0.address().slot(slot_level(level));
         for group in routes.chunk_by(|a, b| slot_of(a) == slot_of(b)) {
             let is_longer = |(prefix, _): &(Prefix<A>, Value)| prefix.length() > path_length(level + 1);
             let start = group.iter().position(is_longer).unwrap_or(group.len());
@@ -244,6 +244,11 @@ fn level_of(length: u8) -> usize {
     usize::from(length.saturating_sub(ROOT_BITS).div_ceil(RECORD_BITS))
 }
 
+/// The level as [`Address::slot`] counts it.
+fn slot_level(level: usize) -> u32 {
+    u32::try_from(level - 1).unwrap_or_default()
+}
+
 /// Number of bits that lead to a record of `level`.
 fn path_length(level: usize) -> u8 {
     let records = u8::try_from(level.saturating_sub(1)).unwrap_or(u8::MAX);
@@ -259,8 +264,8 @@ fn paint<'a, A: Address + 'a>(
 ) {
     values.fill(None);
     for (prefix, value) in routes {
-        let slots: RangeInclusive<usize> =
-            usize::from(prefix.address().slot(level - 1))..=usize::from(prefix.last().slot(level - 1));
+        let slots: RangeInclusive<usize> = usize::from(prefix.address().slot(slot_level(level)))
+            ..=usize::from(prefix.last().slot(slot_level(level)));
         values[slots].fill(Some(*value));
     }
 }

@@ -64,7 +64,7 @@ impl<A: Address> Table<A> {
             (lines[waiting % LANES], lanes[waiting % LANES]) = (line, lane);
             waiting = waiting.wrapping_add(usize::from(branch.record != Record::NONE));
         }
-        let mut level = 0_usize;
+        let mut level = 0_u32;
         while waiting > 0 {
             let mut still = 0_usize;
             for at in 0..waiting.min(LANES) {
@@ -90,7 +90,7 @@ impl<A: Address> LongestPrefixMatch for Table<A> {
     fn lookup(&self, address: A) -> Option<Value> {
         let mut branch = self.branch(address);
         let mut value = branch.value;
-        let mut level = 0_usize;
+        let mut level = 0_u32;
         while branch.record != Record::NONE {
             let slot = address.slot(level);
             branch = self.pages.line(branch.record, slot).branch(slot);
