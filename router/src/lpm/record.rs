@@ -70,12 +70,6 @@ impl Branch {
 }
 
 impl Line {
-    /// Something of the line, so that the processor fetches it.
-    #[inline(always)]
-    pub(super) fn touch(&self) -> u8 {
-        self.bounds[0]
-    }
-
     pub(super) const EMPTY: Self = Self { bounds: [u8::MAX; BOUNDS], words: [0; WORDS] };
 
     /// What `slot`, which is one of this line, leads to.

@@ -4,7 +4,7 @@ use super::address::{Address, ROOT_BITS};
 use super::arena::Pages;
 use super::record::{Branch, Record};
 use super::{LongestPrefixMatch, Value};
-use std::hint::{black_box, select_unpredictable};
+use std::hint::select_unpredictable;
 use std::marker::PhantomData;
 use std::sync::Arc;
 
@@ -29,6 +29,27 @@ pub struct Table<A> {
     pub(super) family: PhantomData<A>,
 }
 
+/// A look-up under way, in one word: its lane below, the record to read next above.
+#[derive(Clone, Copy, Default)]
+struct Pending(u64);
+
+impl Pending {
+    #[inline(always)]
+    fn new(Record(record): Record, lane: usize) -> Self {
+        Self(u64::from(record) << 32 | (lane % LANES) as u64)
+    }
+
+    #[inline(always)]
+    fn record(self) -> Record {
+        Record((self.0 >> 32) as u32)
+    }
+
+    #[inline(always)]
+    fn lane(self) -> usize {
+        (self.0 % LANES as u64) as usize
+    }
+}
+
 impl<A: Address> Table<A> {
     /// Memory that look-ups use, in bytes. Some of it may be shared with older and newer tables.
     #[must_use]
@@ -45,42 +66,34 @@ impl<A: Address> Table<A> {
         self.root[root / CHUNK_BRANCHES][root % CHUNK_BRANCHES]
     }
 
-    /// The first `count` look-ups, level by level, so that the loads of one do not wait for those of another:
-    /// the line of each next level is touched when it is known, and read when those of all are on their way.
-    ///
-    /// Look-ups that are not at their end are kept together: whether one is cannot be predicted, so there is no
-    /// jump that depends on it. At its end a look-up leads to a line that is empty and always near.
+    /// The first `count` look-ups, level by level, so that the loads of one do not wait for those of another.
+    /// Those that are not at their end are kept together: whether one is cannot be predicted, so there is no
+    /// jump that depends on it.
     #[inline(never)]
     fn lookup_lanes(&self, addresses: &[A; LANES], count: usize, values: &mut [Option<Value>; LANES]) {
-        let mut lines = [self.pages.line(Record::NONE, 0); LANES];
-        let mut lanes = [0_u8; LANES];
-        let mut touched = 0;
+        let mut pending = [Pending::default(); LANES];
         let mut waiting = 0_usize;
-        for (lane, address) in (0_u8..).zip(addresses).take(count) {
-            let branch = self.branch(*address);
-            values[usize::from(lane)] = branch.value;
-            let line = self.pages.line(branch.record, address.slot(0));
-            touched |= line.touch();
-            (lines[waiting % LANES], lanes[waiting % LANES]) = (line, lane);
+        for lane in 0..count.min(LANES) {
+            let branch = self.branch(addresses[lane]);
+            values[lane] = branch.value;
+            pending[waiting % LANES] = Pending::new(branch.record, lane);
             waiting = waiting.wrapping_add(usize::from(branch.record != Record::NONE));
         }
         let mut level = 0_u32;
         while waiting > 0 {
             let mut still = 0_usize;
             for at in 0..waiting.min(LANES) {
-                let lane = usize::from(lanes[at]) % LANES;
-                let branch = lines[at].branch(addresses[lane].slot(level));
+                let (record, lane) = (pending[at].record(), pending[at].lane());
+                let slot = addresses[lane].slot(level);
+                let branch = self.pages.line(record, slot).branch(slot);
                 let is_better = branch.value.is_some();
                 values[lane] = select_unpredictable(is_better, branch.value, values[lane]);
-                let line = self.pages.line(branch.record, addresses[lane].slot(level.wrapping_add(1)));
-                touched |= line.touch();
-                (lines[still % LANES], lanes[still % LANES]) = (line, lanes[at]);
+                pending[still % LANES] = Pending::new(branch.record, lane);
                 still = still.wrapping_add(usize::from(branch.record != Record::NONE));
             }
             waiting = still;
             level = level.wrapping_add(1);
         }
-        black_box(touched);
     }
 }
 
