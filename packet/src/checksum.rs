@@ -23,6 +23,16 @@ impl Sum {
         Self::ZERO.with(bytes)
     }
 
+    /// The sum of a header of fixed length, `N` a multiple of 4: without the loops and lanes of [`of`](Self::of) a
+    /// third of the time for 20 bytes.
+    #[must_use]
+    #[inline]
+    pub(crate) fn of_header<const N: usize>(header: &[u8; N]) -> Self {
+        const { assert!(N.is_multiple_of(4)) };
+        let (words, _) = header.as_chunks::<4>();
+        Self(words.iter().fold(0, |sum, word| sum + u64::from(u32::from_ne_bytes(*word))))
+    }
+
     /// The sum with `bytes` added, the first of which is the upper half of a word.
     #[must_use]
     pub fn with(self, bytes: &[u8]) -> Self {

@@ -97,8 +97,10 @@ impl<'a> Header<'a> {
 
     /// True if the header checksum is right.
     #[must_use]
+    #[inline]
     pub fn checksum_is_valid(&self) -> bool {
-        checksum::Sum::of(self.fixed).with(self.options).checksum() == 0
+        let sum = checksum::Sum::of_header(self.fixed);
+        if self.options.is_empty() { sum.checksum() == 0 } else { sum.with(self.options).checksum() == 0 }
     }
 
     /// Source address.
@@ -220,6 +222,11 @@ mod tests {
         assert_eq!((header.dont_fragment(), header.more_fragments()), (true, true));
         assert_eq!((header.fragment_offset_bytes(), header.ttl(), header.protocol()), (40, 6, 7));
         assert!(header.checksum_is_valid());
+        for at in 0..24 {
+            let mut wrong = bytes;
+            wrong[at] ^= 0x80;
+            assert!(!Header::new(&wrong).is_some_and(|header| header.checksum_is_valid()), "{at}");
+        }
         assert!(Header::new(&bytes[..23]).is_none());
         bytes[0] = 0x44;
         assert!(Header::new(&bytes).is_none());

@@ -18,11 +18,11 @@
 //! Hop-by-hop options are passed on unread (RFC 8200 §4.3), as are IPv4's other options: this router records no
 //! route and no time.
 
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use ipnet::Ipv4Net;
 use packet::protocol::ip_protocol;
-use packet::{DropReason, Layout, MacAddress, Network, ipv4, ipv6};
+use packet::{DropReason, Layout, Network, ipv4, ipv6};
 
 use crate::icmp_error::Problem;
 
@@ -68,23 +68,28 @@ impl AddressRules {
     /// True for an address that can be one host's, on this link or elsewhere: not unspecified, loopback,
     /// multicast, broadcast or reserved.
     #[must_use]
+    #[inline]
     pub fn is_host(&self, address: IpAddr) -> bool {
         match address {
-            IpAddr::V4(v4) => {
-                let [first, ..] = v4.octets();
-                let is_unicast = first != 0 && first != 127 && !v4.is_multicast() && !v4.is_broadcast();
-                is_unicast && (first < 240 || self.forwards_reserved) && !self.is_directed_broadcast(v4)
-            }
-            IpAddr::V6(v6) => {
-                // RFC 4291 §2.5.5.2: an address of a program's interface, never of a packet.
-                let is_mapped = v6.to_ipv4_mapped().is_some();
-                !(v6.is_unspecified() || v6.is_loopback() || v6.is_multicast() || is_mapped)
-            }
+            IpAddr::V4(v4) => self.is_v4_host(v4),
+            IpAddr::V6(v6) => is_v6_host(v6),
         }
+    }
+
+    #[inline]
+    fn is_v4_host(&self, address: Ipv4Addr) -> bool {
+        let [first, ..] = address.octets();
+        let is_unicast = match first {
+            0 | 127 | 224..=239 => false,
+            240..=255 => self.forwards_reserved && !address.is_broadcast(),
+            _ => true,
+        };
+        is_unicast && !self.is_directed_broadcast(address)
     }
 
     /// True for the broadcast address of a connected network.
     #[must_use]
+    #[inline]
     pub fn is_directed_broadcast(&self, address: Ipv4Addr) -> bool {
         self.broadcasts.contains(&address)
     }
@@ -96,43 +101,83 @@ impl AddressRules {
         let network = bytes.get(usize::from(layout.network_offset)..).unwrap_or_default();
         let judged = match layout.network {
             Network::Ipv4 => self.validate_ipv4(bytes, network),
-            Network::Ipv6 => self.validate_ipv6(bytes, layout, network),
+            Network::Ipv6 => validate_ipv6(bytes, layout, network),
             Network::Malformed => Err(Validity::Discard(DropReason::BadIpHeader)),
             Network::Opaque | Network::Arp => Err(Validity::Discard(DropReason::NotForGateway)),
         };
         judged.err().unwrap_or(Validity::Forwardable)
     }
 
+    #[inline]
     fn validate_ipv4(&self, bytes: &[u8], network: &[u8]) -> Result<(), Validity> {
         let header = ipv4::Header::new(network).ok_or(Validity::Discard(DropReason::BadIpHeader))?;
         check(header.checksum_is_valid(), DropReason::BadIpChecksum)?;
-        if !header.options().is_empty() {
-            check_ipv4_options(header.options())?;
+        let (source, destination) = (header.source(), header.destination());
+        let is_broadcast =
+            self.broadcasts.iter().any(|address| *address == source || *address == destination);
+        let is_ordinary = is_ordinary_v4(source) && is_ordinary_v4(destination) && !is_broadcast;
+        if is_ordinary && !is_for_many(bytes) && header.options().is_empty() && header.ttl() > 1 {
+            return Ok(());
         }
+        self.look_closely_at_ipv4(bytes, &header)
+    }
+
+    /// Each rule for itself, for the reason.
+    #[cold]
+    fn look_closely_at_ipv4(&self, bytes: &[u8], header: &ipv4::Header<'_>) -> Result<(), Validity> {
+        check_ipv4_options(header.options())?;
         let (source, destination) = (header.source(), header.destination());
         check(!is_for_many(bytes) || destination.is_multicast(), DropReason::LinkBroadcast)?;
-        let may_cross = |address: Ipv4Addr| self.is_host(address.into()) && !address.is_link_local();
+        let may_cross = |address: Ipv4Addr| self.is_v4_host(address) && !address.is_link_local();
         check(may_cross(source), DropReason::MartianSource)?;
         check(!destination.is_multicast(), DropReason::MulticastNotRouted)?;
         check(!self.is_directed_broadcast(destination), DropReason::DirectedBroadcast)?;
         check(may_cross(destination), DropReason::MartianDestination)?;
         check_hop_limit(header.ttl())
     }
+}
 
-    fn validate_ipv6(&self, bytes: &[u8], layout: &Layout, network: &[u8]) -> Result<(), Validity> {
-        let header = ipv6::Header::new(network).ok_or(Validity::Discard(DropReason::BadIpHeader))?;
-        check(!is_routed_by_type_0(bytes, layout), DropReason::SourceRoute)?;
-        let (source, destination) = (header.source(), header.destination());
-        check(!is_for_many(bytes) || destination.is_multicast(), DropReason::LinkBroadcast)?;
-        check(self.is_host(source.into()), DropReason::MartianSource)?;
-        check(!destination.is_multicast(), DropReason::MulticastNotRouted)?;
-        let is_host = self.is_host(destination.into()) && !destination.is_unicast_link_local();
-        check(is_host, DropReason::MartianDestination)?;
-        if source.is_unicast_link_local() {
-            return Err(Validity::Refuse(DropReason::MartianSource, Problem::BeyondScope));
-        }
-        check_hop_limit(header.hop_limit())
+#[inline]
+fn validate_ipv6(bytes: &[u8], layout: &Layout, network: &[u8]) -> Result<(), Validity> {
+    let header = ipv6::Header::new(network).ok_or(Validity::Discard(DropReason::BadIpHeader))?;
+    let is_ordinary = is_ordinary_v6(header.source()) && is_ordinary_v6(header.destination());
+    let bare = usize::from(layout.network_offset) + ipv6::HEADER_BYTES;
+    let is_bare = usize::from(layout.transport_offset) == bare;
+    if is_ordinary && !is_for_many(bytes) && is_bare && header.hop_limit() > 1 {
+        return Ok(());
     }
+    look_closely_at_ipv6(bytes, layout, &header)
+}
+
+/// Each rule for itself, for the reason.
+#[cold]
+fn look_closely_at_ipv6(bytes: &[u8], layout: &Layout, header: &ipv6::Header<'_>) -> Result<(), Validity> {
+    check(!has_routing_header_0(bytes, layout), DropReason::SourceRoute)?;
+    let (source, destination) = (header.source(), header.destination());
+    check(!is_for_many(bytes) || destination.is_multicast(), DropReason::LinkBroadcast)?;
+    check(is_v6_host(source), DropReason::MartianSource)?;
+    check(!destination.is_multicast(), DropReason::MulticastNotRouted)?;
+    let is_host = is_v6_host(destination) && !destination.is_unicast_link_local();
+    check(is_host, DropReason::MartianDestination)?;
+    if source.is_unicast_link_local() {
+        return Err(Validity::Refuse(DropReason::MartianSource, Problem::BeyondScope));
+    }
+    check_hop_limit(header.hop_limit())
+}
+
+/// True for most addresses of hosts that a router forwards to and from, by the first octet alone: none of 0/8, 127/8,
+/// 169.254/16 (and the rest of 169/8), multicast and class E.
+#[inline]
+fn is_ordinary_v4(address: Ipv4Addr) -> bool {
+    let [first, ..] = address.octets();
+    (first.wrapping_sub(1) < 223) & (first != 127) & (first != 169)
+}
+
+/// The same for global unicast (2000::/3) and unique local (fc00::/7) addresses.
+#[inline]
+fn is_ordinary_v6(address: Ipv6Addr) -> bool {
+    let [first, ..] = address.octets();
+    (first >> 5 == 1) | (first >> 1 == 0x7e)
 }
 
 /// True for an address that means something on its own link only (RFC 3927, RFC 4291 §2.5.6).
@@ -144,15 +189,24 @@ pub fn is_link_local(address: IpAddr) -> bool {
     }
 }
 
-/// True if the frame is addressed to a group.
-pub(crate) fn is_for_many(bytes: &[u8]) -> bool {
-    MacAddress::read(bytes, 0).is_some_and(MacAddress::is_group)
+fn is_v6_host(address: Ipv6Addr) -> bool {
+    // RFC 4291 §2.5.5.2: a mapped address is one of a program's interface, never of a packet.
+    let is_mapped = address.to_ipv4_mapped().is_some();
+    !(address.is_unspecified() || address.is_loopback() || address.is_multicast() || is_mapped)
 }
 
+/// True if the frame is addressed to a group.
+#[inline]
+pub(crate) fn is_for_many(bytes: &[u8]) -> bool {
+    bytes.first().is_some_and(|first| first & 1 != 0)
+}
+
+#[inline]
 const fn check(holds: bool, reason: DropReason) -> Result<(), Validity> {
     if holds { Ok(()) } else { Err(Validity::Discard(reason)) }
 }
 
+#[inline]
 const fn check_hop_limit(hop_limit: u8) -> Result<(), Validity> {
     if hop_limit > 1 {
         return Ok(());
@@ -180,7 +234,7 @@ fn check_ipv4_options(options: &[u8]) -> Result<(), Validity> {
 }
 
 /// The type is all that counts (RFC 5095 §4.2): other routing headers pass.
-fn is_routed_by_type_0(bytes: &[u8], layout: &Layout) -> bool {
+fn has_routing_header_0(bytes: &[u8], layout: &Layout) -> bool {
     let mut extensions = ipv6::Extensions::new(bytes, layout);
     extensions.any(|header| header.kind == ip_protocol::ROUTING && header.bytes.get(2) == Some(&0))
 }

@@ -246,6 +246,25 @@ fn the_options_of_an_echo_request_are_not_in_the_reply() {
 }
 
 #[test]
+fn a_checksum_left_to_complete_moves_with_the_message_when_options_go() {
+    let mut request = echo("10.244.1.9", "10.244.1.1", b"some data");
+    request[36..38].fill(0);
+    request.splice(34..34, [1, 1, 1, 0]);
+    request[14] = 0x46;
+    request[17] += 4;
+    request[24..26].fill(0);
+    let sum = checksum::of(&request[14..38]);
+    request[24..26].copy_from_slice(&sum.to_be_bytes());
+    let mut frame = frame_of(&request);
+    frame.offload.checksum = ChecksumOffload::Partial { start: 38, offset: 2 };
+    let answer = gateway().answer(&mut frame, &parse(&request).unwrap(), &AddressRules::default());
+    assert_eq!(answer, Answer::Reply(None));
+    let mut reply = frame.bytes().to_vec();
+    checksum::complete(&mut reply, frame.offload);
+    assert_eq!(reply, ask(&echo("10.244.1.9", "10.244.1.1", b"some data")).1);
+}
+
+#[test]
 fn echo_requests_that_are_not_to_be_answered_are_not() {
     let sound = echo("10.244.1.9", "10.244.1.1", b"some data");
     let changed = |change: &dyn Fn(&mut Vec<u8>)| {

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use packet::{MacAddress, PortId};
 
 use super::{Neighbor, State};
-use crate::keyed_hash::{KeyedHash, to_bits};
+use crate::keyed_hash::KeyedHash;
 
 /// What a worker knows of a next hop.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -25,10 +25,10 @@ pub enum Lookup {
     Unknown,
 }
 
-/// One place of the table: 32 bytes, two in a cache line.
+/// One place of a table: 16 bytes for IPv4, 32 for IPv6.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-struct Slot {
-    key: u128,
+struct Slot<K> {
+    key: K,
     /// MAC, port and kind; 0 in a free place.
     value: u64,
 }
@@ -39,40 +39,88 @@ const KIND_STEADY: u64 = 1;
 const KIND_STALE: u64 = 2;
 const KIND_UNREACHABLE: u64 = 3;
 
-impl Slot {
-    const FREE: Self = Self { key: 0, value: 0 };
+/// What is kept of a neighbor; `None` for one that is still being asked for.
+fn value_of(neighbor: &Neighbor) -> Option<u64> {
+    let kind = match neighbor.state {
+        State::Incomplete => return None,
+        State::Failed => KIND_UNREACHABLE,
+        State::Stale => KIND_STALE,
+        State::Reachable | State::Delay | State::Probe | State::Permanent => KIND_STEADY,
+    };
+    let mac = neighbor.mac.unwrap_or_default().to_u64() << MAC_SHIFT;
+    Some(mac | u64::from(neighbor.port.get()) << PORT_SHIFT | kind)
+}
 
-    /// `None` for a neighbor that is still being asked for.
-    fn new(neighbor: &Neighbor) -> Option<Self> {
-        let kind = match neighbor.state {
-            State::Incomplete => return None,
-            State::Failed => KIND_UNREACHABLE,
-            State::Stale => KIND_STALE,
-            State::Reachable | State::Delay | State::Probe | State::Permanent => KIND_STEADY,
-        };
-        let mac = neighbor.mac.unwrap_or_default().to_u64() << MAC_SHIFT;
-        let value = mac | u64::from(neighbor.port.get()) << PORT_SHIFT | kind;
-        Some(Self { key: to_bits(neighbor.address), value })
-    }
-
-    fn read(self, index: usize) -> Option<Lookup> {
-        let kind = self.value & ((1 << PORT_SHIFT) - 1);
-        if kind == KIND_UNREACHABLE {
-            return Some(Lookup::Unreachable);
+/// What is told of the neighbor whose value is `value`, in the place `index`; 0 is that of nobody.
+#[inline]
+fn read(value: u64, index: usize) -> Lookup {
+    let kind = value & ((1 << PORT_SHIFT) - 1);
+    let port = u16::try_from((value >> PORT_SHIFT) & 0x3fff).ok().and_then(PortId::new);
+    match (kind, port) {
+        (KIND_STEADY | KIND_STALE, Some(port)) => {
+            let tell = if kind == KIND_STALE { u32::try_from(index).ok() } else { None };
+            Lookup::Usable { mac: MacAddress::from_u64(value >> MAC_SHIFT), port, tell }
         }
-        let port = u16::try_from(self.value >> PORT_SHIFT & 0x3fff).ok().and_then(PortId::new)?;
-        let tell = if kind == KIND_STALE { u32::try_from(index).ok() } else { None };
-        Some(Lookup::Usable { mac: MacAddress::from_u64(self.value >> MAC_SHIFT), port, tell })
+        (KIND_UNREACHABLE, _) => Lookup::Unreachable,
+        _ => Lookup::Unknown,
     }
 }
 
-/// Address → MAC and port, open addressing with at most half of the places taken.
+/// The neighbors of one family: open addressing with at most half of the places taken.
 #[derive(Clone, Debug)]
-pub struct NeighborMap {
-    slots: Box<[Slot]>,
-    hash: KeyedHash,
+struct Table<K> {
+    slots: Box<[Slot<K>]>,
     /// Most places that a lookup looks at: the longest way of any neighbor that is in the table.
     probes_max: usize,
+}
+
+impl<K: Copy + PartialEq + Default> Table<K> {
+    /// A table of neighbors, each with its hash, its key and its value.
+    fn new(neighbors: &[(u64, K, u64)]) -> Self {
+        let free = Slot { key: K::default(), value: 0 };
+        let mut table =
+            Self { slots: vec![free; slots_for(neighbors.len())].into_boxed_slice(), probes_max: 0 };
+        for (hash, key, value) in neighbors {
+            let home = table.home(*hash);
+            for probes in 0..table.slots.len() {
+                let index = (home + probes) & (table.slots.len() - 1);
+                if let Some(place) = table.slots.get_mut(index).filter(|place| place.value == 0) {
+                    *place = Slot { key: *key, value: *value };
+                    table.probes_max = table.probes_max.max(probes + 1);
+                    break;
+                }
+            }
+        }
+        table
+    }
+
+    /// Where the search for a hash begins: by its upper half, for a table has less than 2^32 places.
+    #[inline]
+    fn home(&self, hash: u64) -> usize {
+        usize::try_from(hash >> 32).unwrap_or(0) & (self.slots.len() - 1)
+    }
+
+    /// Value and place of a key; value 0 if it is not there.
+    #[inline]
+    fn search(&self, key: K, home: usize) -> (u64, usize) {
+        for probes in 0..self.probes_max {
+            let index = (home + probes) & (self.slots.len() - 1);
+            match self.slots.get(index) {
+                Some(slot) if slot.value != 0 && slot.key != key => {}
+                Some(slot) => return (slot.value, index),
+                None => break,
+            }
+        }
+        (0, 0)
+    }
+}
+
+/// Address → MAC and port.
+#[derive(Clone, Debug)]
+pub struct NeighborMap {
+    v4: Table<u32>,
+    v6: Table<u128>,
+    hash: KeyedHash,
 }
 
 impl NeighborMap {
@@ -80,34 +128,16 @@ impl NeighborMap {
     /// choose their addresses.
     #[must_use]
     pub fn new(neighbors: impl IntoIterator<Item = Neighbor>, seed: u64) -> Self {
-        let taken: Vec<Slot> = neighbors.into_iter().filter_map(|neighbor| Slot::new(&neighbor)).collect();
-        let places = slots_for(taken.len());
         let hash = KeyedHash::new(seed);
-        let mut map = Self { slots: vec![Slot::FREE; places].into_boxed_slice(), hash, probes_max: 0 };
-        for slot in taken {
-            map.insert(slot);
-        }
-        map
-    }
-
-    fn insert(&mut self, slot: Slot) {
-        let address = std::net::Ipv6Addr::from_bits(slot.key).to_canonical();
-        let home = self.home(address);
-        for probes in 0..self.slots.len() {
-            let index = (home + probes) & (self.slots.len() - 1);
-            if let Some(place) = self.slots.get_mut(index).filter(|place| place.value == 0) {
-                *place = slot;
-                self.probes_max = self.probes_max.max(probes + 1);
-                return;
+        let (mut v4, mut v6) = (Vec::new(), Vec::new());
+        for neighbor in neighbors {
+            let Some(value) = value_of(&neighbor) else { continue };
+            match neighbor.address {
+                IpAddr::V4(address) => v4.push((hash.of_v4(address.to_bits()), address.to_bits(), value)),
+                IpAddr::V6(address) => v6.push((hash.of_v6(address.to_bits()), address.to_bits(), value)),
             }
         }
-    }
-
-    /// Where the search for `address` begins.
-    #[inline]
-    fn home(&self, address: IpAddr) -> usize {
-        // Below 2^32 places, and a power of two.
-        usize::try_from(self.hash.of(address) >> 32).unwrap_or(0) & (self.slots.len() - 1)
+        Self { v4: Table::new(&v4), v6: Table::new(&v6), hash }
     }
 
     /// What is known of `address`.
@@ -131,18 +161,25 @@ impl NeighborMap {
     }
 
     #[inline]
+    fn home(&self, address: IpAddr) -> usize {
+        match address {
+            IpAddr::V4(address) => self.v4.home(self.hash.of_v4(address.to_bits())),
+            IpAddr::V6(address) => self.v6.home(self.hash.of_v6(address.to_bits())),
+        }
+    }
+
+    #[inline]
     fn search(&self, address: IpAddr, home: usize) -> Lookup {
-        let key = to_bits(address);
-        for probes in 0..self.probes_max {
-            let index = (home + probes) & (self.slots.len() - 1);
-            let Some(slot) = self.slots.get(index).filter(|slot| slot.value != 0) else {
-                break;
-            };
-            if slot.key == key {
-                return slot.read(index).unwrap_or(Lookup::Unknown);
+        match address {
+            IpAddr::V4(address) => {
+                let (value, index) = self.v4.search(address.to_bits(), home);
+                read(value, index)
+            }
+            IpAddr::V6(address) => {
+                let (value, index) = self.v6.search(address.to_bits(), home);
+                read(value, self.v4.slots.len() + index)
             }
         }
-        Lookup::Unknown
     }
 }
 
@@ -161,7 +198,9 @@ impl UseReports {
     /// Room for any map of at most `neighbors_max` neighbors.
     #[must_use]
     pub fn new(neighbors_max: usize) -> Self {
-        Self { told: vec![0; slots_for(neighbors_max).div_ceil(64)].into_boxed_slice() }
+        // However they are divided between the families.
+        let places = 2 * slots_for(neighbors_max) + slots_for(0);
+        Self { told: vec![0; places.div_ceil(64)].into_boxed_slice() }
     }
 
     /// To be called when another map was published.

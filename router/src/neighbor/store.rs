@@ -91,7 +91,7 @@ impl Store {
             self.generation += 1;
         }
         let sequence = match old {
-            Some(old) if old.entry.class() == entry.class() && old.entry.port == entry.port => old.sequence,
+            Some(old) if old.entry.class() == entry.class() => old.sequence,
             _ => {
                 self.next_sequence += 1;
                 self.next_sequence

@@ -1,5 +1,5 @@
 use super::*;
-use packet::{FiveTuple, build, checksum, parse};
+use packet::{FiveTuple, MacAddress, build, checksum, parse};
 
 const US: MacAddress = MacAddress([2, 0, 0, 0, 0, 1]);
 
@@ -209,6 +209,41 @@ fn every_prefix_of_a_packet_is_judged() {
     for frame in [with_options(&[131, 7, 4, 10, 0, 0, 1, 0]), frame("fd00::1", "2001:db8::1")] {
         for end in 14..frame.len() {
             assert_eq!(judge(&frame[..end]), Validity::Discard(DropReason::BadIpHeader), "{end}");
+        }
+    }
+}
+
+/// The quick look and the close one agree about every first octet, and about what is next to the borders of the
+/// special blocks.
+#[test]
+fn a_quick_look_lets_nothing_pass_that_a_close_one_would_not() {
+    for rules in [rules(), AddressRules::new(false, [])] {
+        for first in 0..=u8::MAX {
+            for rest in
+                [[0, 0, 1], [253, 255, 255], [254, 0, 1], [254, 255, 255], [255, 0, 0], [255, 255, 255]]
+            {
+                let address = Ipv4Addr::new(first, rest[0], rest[1], rest[2]).to_string();
+                for (source, destination) in [(&address[..], "10.0.0.1"), ("10.0.0.1", &address)] {
+                    let frame = frame(source, destination);
+                    let header = ipv4::Header::new(&frame[14..]).unwrap();
+                    let closely = rules.look_closely_at_ipv4(&frame, &header).err();
+                    let verdict = rules.validate(&frame, &parse(&frame).unwrap());
+                    assert_eq!(verdict, closely.unwrap_or(Validity::Forwardable), "{source} {destination}");
+                }
+            }
+            for second in [0, 0x7f, 0x80, 0xbf, 0xc0, 0xff] {
+                let address = Ipv6Addr::from_bits(u128::from(first) << 120 | u128::from(second) << 112 | 9);
+                for (source, destination) in
+                    [(address.to_string(), "fd00::1".into()), ("fd00::1".into(), address.to_string())]
+                {
+                    let frame = frame(&source, &destination);
+                    let layout = parse(&frame).unwrap();
+                    let header = ipv6::Header::new(&frame[14..]).unwrap();
+                    let closely = look_closely_at_ipv6(&frame, &layout, &header).err();
+                    let verdict = rules.validate(&frame, &layout);
+                    assert_eq!(verdict, closely.unwrap_or(Validity::Forwardable), "{source} {destination}");
+                }
+            }
         }
     }
 }
