@@ -3,6 +3,8 @@
 //! Everything in this crate is a plain value: no I/O, no clock of its own, no thread, no `unsafe`. Time and
 //! randomness are arguments. Hostile bytes lead to a verdict, never to a panic.
 //!
+//! - [`rib`]: the routes known, from all sources. [`fib`]: the same compiled, as the workers read them, over
+//!   [`lpm`], the longest-prefix-match table, and [`next_hop`], the choice among several.
 //! - [`validate`]: may the packet be forwarded at all?
 //! - [`gateway`]: what the gateway answers itself. [`neighbor`]: who is at which MAC.
 //! - [`fragment`]: does it fit, and if not, how is it cut? [`icmp_error`], [`rate_limit`]: what its sender is told,
@@ -10,14 +12,13 @@
 #![forbid(unsafe_code)]
 
 pub mod fib;
-pub mod next_hop;
-pub mod rib;
-
 pub mod fragment;
 pub mod gateway;
 pub mod icmp_error;
 mod keyed_hash;
 pub mod lpm;
 pub mod neighbor;
+pub mod next_hop;
 pub mod rate_limit;
+pub mod rib;
 pub mod validate;

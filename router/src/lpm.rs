@@ -1,6 +1,36 @@
 //! Which route? Longest-prefix match.
 //!
-//! TODO
+//! - [`LongestPrefixMatch`]: the question, for one address or a burst of them.
+//! - [`Table`]: the compiled answer, immutable. [`Compiler`]: makes it, and changes it.
+//! - [`Linear`]: the obvious answer, that the tests hold against the compiled one.
+//!
+//! # Theory of operation
+//! **Goals.** A look-up touches few cache lines and has no jump that depends on the address; the look-ups of a
+//! burst wait for memory together. A table never changes under its reader. One changed route costs a
+//! few pages, whatever its length and however many routes there are. No `unsafe`, no lock, and nothing that only
+//! newer processors have.
+//!
+//! **Storage.** A trie of wide steps. The first 16 bits index the *root*, an array; each further 8 bits are the
+//! *slot* in a *record*. A route is stored at the level that decides its last bits: up to /16 in the root,
+//! up to /24 in the records below it, and so on. It fills all slots that it covers, longer routes over shorter
+//! ones, but it is not pushed into deeper records: a look-up goes from the root downward and keeps the last
+//! value that it met. So the change of a short route never touches long ones, of which there may be many.
+//! IPv4 has at most two records on the way, IPv6 fourteen.
+//!
+//! A record compresses runs of equal slots. It has 1 to 64 cache lines, by need, of which a look-up reads the
+//! one of its slot; `record.rs` tells of what a line consists, and why a count of ones has no part in it.
+//!
+//! **Update.** Records live in pages of 32 KiB, the root in pieces of 8 KiB, all of them behind an `Arc`.
+//! [`Compiler::table`] shares them all, which costs a reference count a page. The [`Compiler`] goes on with
+//! them, and copies a page when it changes one that a table still shares. Nobody has to wait for readers or to
+//! know about them; a page goes when the last table that has it does. A record that changes is made anew from
+//! the routes of its level, which the compiler keeps in ordered maps; what it leaves behind in a page is used
+//! again, and joined with its free neighbors first.
+//!
+//! **Limits.** [`ROUTES_MAX`] routes, 1 GiB of records, values of 15 bits. Memory for a million routes as of the
+//! Internet is 12 MiB for IPv4. A record takes at least one line, and IPv6 routes that share nothing
+//! with their neighbors have one record a level each: a hundred bytes and more a route. The compiler's own maps
+//! come on top, on the control side.
 use std::num::NonZeroU16;
 
 mod address;
