@@ -231,7 +231,7 @@ fn a_quick_look_lets_nothing_pass_that_a_close_one_would_not() {
                     assert_eq!(verdict, closely.unwrap_or(Validity::Forwardable), "{source} {destination}");
                 }
             }
-            for second in [0, 0x7f, 0x80, 0xbf, 0xc0, 0xff] {
+            for second in [0_u8, 0x7f, 0x80, 0xbf, 0xc0, 0xff] {
                 let address = Ipv6Addr::from_bits(u128::from(first) << 120 | u128::from(second) << 112 | 9);
                 for (source, destination) in
                     [(address.to_string(), "fd00::1".into()), ("fd00::1".into(), address.to_string())]
