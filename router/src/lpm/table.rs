@@ -46,7 +46,7 @@ impl Pending {
 
     #[inline(always)]
     fn lane(self) -> usize {
-        (self.0 % LANES as u64) as usize
+        usize::from(self.0.to_le_bytes()[0]) % LANES
     }
 }
 
