@@ -66,9 +66,9 @@ impl<A: Address> Table<A> {
         self.root[root / CHUNK_BRANCHES][root % CHUNK_BRANCHES]
     }
 
-    /// The first `count` look-ups, level by level, so that the loads of one do not wait for those of another.
-    /// Those that are not at their end are kept together: whether one is cannot be predicted, so there is no
-    /// jump that depends on it.
+    /// The first `count` look-ups: the root for all of them, then the records for those that have any, so that
+    /// the loads of one do not wait for those of another. These are kept together: whether a look-up goes on
+    /// cannot be predicted, so no jump depends on it.
     #[inline(never)]
     fn lookup_lanes(&self, addresses: &[A; LANES], count: usize, values: &mut [Option<Value>; LANES]) {
         let mut pending = [Pending::default(); LANES];
@@ -79,6 +79,40 @@ impl<A: Address> Table<A> {
             pending[waiting % LANES] = Pending::new(branch.record, lane);
             waiting = waiting.wrapping_add(usize::from(branch.record != Record::NONE));
         }
+        if A::BITS == 32 {
+            self.finish(addresses, &pending[..waiting.min(LANES)], values);
+        } else {
+            self.finish_by_levels(addresses, pending, waiting, values);
+        }
+    }
+
+    /// The rest of look-ups of which few pass more than one record, so that jumps are predicted: those of IPv4.
+    /// A sixth faster than level by level.
+    #[inline(always)]
+    fn finish(&self, addresses: &[A; LANES], pending: &[Pending], values: &mut [Option<Value>; LANES]) {
+        for pending in pending {
+            let (mut record, lane) = (pending.record(), pending.lane());
+            let (mut value, mut level) = (values[lane], 0_u32);
+            while record != Record::NONE {
+                let slot = addresses[lane].slot(level);
+                let branch = self.pages.line(record, slot).branch(slot);
+                value = select_unpredictable(branch.value.is_some(), branch.value, value);
+                record = branch.record;
+                level = level.wrapping_add(1);
+            }
+            values[lane] = value;
+        }
+    }
+
+    /// The rest of look-ups of which nobody knows how many records they pass, level by level: those of IPv6.
+    #[inline(always)]
+    fn finish_by_levels(
+        &self,
+        addresses: &[A; LANES],
+        mut pending: [Pending; LANES],
+        mut waiting: usize,
+        values: &mut [Option<Value>; LANES],
+    ) {
         let mut level = 0_u32;
         while waiting > 0 {
             let mut still = 0_usize;
