@@ -32,7 +32,7 @@ impl Counter {
 ///
 /// `received = forwarded + consumed + dropped` holds exactly whenever the worker is between two bursts. A
 /// unicast frame that is handed to another worker is received and settled in that worker's counts.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct WorkerCounters {
     /// Frames taken from ports.
     pub received: Counter,
@@ -54,6 +54,24 @@ pub struct WorkerCounters {
     pub bursts: Counter,
     /// Times that the worker went to sleep.
     pub sleeps: Counter,
+}
+
+/// All zero. Written out, for arrays of more than 32 have no default.
+impl Default for WorkerCounters {
+    fn default() -> Self {
+        Self {
+            received: Counter::default(),
+            forwarded: Counter::default(),
+            consumed: Counter::default(),
+            dropped: std::array::from_fn(|_| Counter::default()),
+            copies: Counter::default(),
+            copies_dropped: Counter::default(),
+            originated: Counter::default(),
+            handed_off: Counter::default(),
+            bursts: Counter::default(),
+            sleeps: Counter::default(),
+        }
+    }
 }
 
 impl WorkerCounters {

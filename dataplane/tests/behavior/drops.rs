@@ -1,7 +1,7 @@
 //! Every reason for a drop, brought about once and counted under its name.
 
 use packet::protocol::ip_protocol::{TCP, UDP};
-use packet::{ChecksumOffload, DropReason, FRAME_BYTES_MAX, MacAddress, Offload, Offloads};
+use packet::{ChecksumOffload, DropReason, FRAME_BYTES_MAX, MacAddress, Offload, Offloads, Stage};
 use packet::{arp, build, icmpv6};
 use switch::Binding;
 
@@ -98,6 +98,29 @@ fn having_dropped(reason: DropReason) -> Rig {
             rig.change(1, |entry| entry.up = false);
             send(rig, &broadcast(0, b""))
         }
+        DropReason::BadIpHeader
+        | DropReason::BadIpChecksum
+        | DropReason::BadIpOptions
+        | DropReason::SourceRoute
+        | DropReason::LinkBroadcast
+        | DropReason::MartianSource
+        | DropReason::MartianDestination
+        | DropReason::MulticastNotRouted
+        | DropReason::DirectedBroadcast
+        | DropReason::TtlExpired
+        | DropReason::ReversePath
+        | DropReason::NoRoute
+        | DropReason::RouteBlackhole
+        | DropReason::RouteProhibited
+        | DropReason::RouteUnreachable
+        | DropReason::PacketTooBig
+        | DropReason::BadNeighborMessage
+        | DropReason::BadEcho
+        | DropReason::NotForGateway
+        | DropReason::NeighborUnresolved
+        | DropReason::NeighborQueueFull => {
+            unreachable!("the pipeline does not route: its tests leave the reasons of that stage out")
+        }
         DropReason::EgressDown => {
             let mut rig = open();
             rig.change(1, |entry| entry.up = false);
@@ -149,7 +172,7 @@ fn send_unfinished(rig: Rig, frame: &[u8], offload: Offload) -> Rig {
 
 #[test]
 fn every_reason_is_counted_under_its_name_and_nothing_else_is() {
-    for reason in DropReason::ALL {
+    for reason in DropReason::ALL.iter().filter(|reason| reason.stage() != Stage::Route) {
         let mut rig = having_dropped(*reason);
         rig.run();
         rig.assert_only_drops(*reason, 1);
