@@ -78,7 +78,7 @@ fn worker(engine: EngineKind, namespaces: &[Namespace; 2]) -> Worker {
         };
         let opened = tap::open(&config).expect("a TAP");
         opened.queues.into_iter().for_each(|queue| {
-            ports.attach(port(index), Queue::Tap(queue)).expect("a free port");
+            ports.attach(port(index), Queue::Device(queue)).expect("a free port");
         });
         entries.push(PortEntry {
             id: port(index),

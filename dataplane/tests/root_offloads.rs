@@ -51,7 +51,7 @@ impl Pod {
         let without_uso = Offloads { uso: false, ..self.offloads };
         assert!([self.offloads, without_uso].contains(&opened.offloads), "{:?}", opened.offloads);
         self.offloads = opened.offloads;
-        opened.queues.into_iter().map(Queue::Tap).collect()
+        opened.queues.into_iter().map(Queue::Device).collect()
     }
 
     /// Packets that the device got from us, and gave us.

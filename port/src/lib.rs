@@ -24,5 +24,5 @@ mod waker;
 pub use engine::{EngineKind, UringOptions};
 pub use fault::PortFault;
 pub use port_set::{PortSet, PortSetOptions, Received, Transmission};
-pub use queue::{Intake, PortQueue, Queue, TapQueue};
+pub use queue::{DeviceQueue, Intake, PortQueue, Queue};
 pub use waker::Waker;

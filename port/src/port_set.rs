@@ -12,7 +12,7 @@ use crate::{EngineKind, Intake, PortFault, Queue, UringOptions, Waker};
 /// How to start a [`PortSet`].
 #[derive(Clone, Copy, Debug)]
 pub struct PortSetOptions {
-    /// Which engine drives TAP queues.
+    /// Which engine drives the queues of devices.
     pub engine: EngineKind,
     /// Buffers allocated for the worker, those lent to the kernel included. Memory becomes resident as
     /// buffers are first used, as many bytes of each as frames were long.
@@ -54,7 +54,7 @@ pub struct Received<'a> {
 pub struct PortSet {
     engine: Box<dyn Engine>,
     direct: DirectQueues,
-    taps: Vec<bool>,
+    devices: Vec<bool>,
     pool: BufferPool,
     waker: Waker,
     malformed: Vec<(PortId, DropReason)>,
@@ -84,7 +84,7 @@ impl PortSet {
         Ok(Self {
             engine: engine::start(options.engine, options.uring, &waker)?,
             direct: DirectQueues::default(),
-            taps: Vec::new(),
+            devices: Vec::new(),
             pool: BufferPool::with_buffers(options.buffers),
             waker,
             malformed: Vec::with_capacity(2 * BURST_FRAMES),
@@ -110,12 +110,12 @@ impl PortSet {
             return Err(io::ErrorKind::AlreadyExists.into());
         }
         match queue {
-            Queue::Tap(queue) => {
+            Queue::Device(queue) => {
                 self.engine.attach(port, queue)?;
-                if self.taps.len() <= port.index() {
-                    self.taps.resize(port.index() + 1, false);
+                if self.devices.len() <= port.index() {
+                    self.devices.resize(port.index() + 1, false);
                 }
-                self.taps[port.index()] = true;
+                self.devices[port.index()] = true;
                 Ok(())
             }
             Queue::Other(queue) => {
@@ -130,8 +130,8 @@ impl PortSet {
     /// False if there was none.
     pub fn detach(&mut self, port: PortId) -> bool {
         self.faults.retain(|&(faulty, _)| faulty != port);
-        if let Some(tap @ true) = self.taps.get_mut(port.index()) {
-            *tap = false;
+        if let Some(device @ true) = self.devices.get_mut(port.index()) {
+            *device = false;
             return self.engine.detach(port, &mut self.pool);
         }
         self.direct.detach(port, &mut *self.engine)
@@ -140,7 +140,7 @@ impl PortSet {
     /// True if the port has a queue here.
     #[must_use]
     pub fn has(&self, port: PortId) -> bool {
-        self.taps.get(port.index()).copied().unwrap_or(false) || self.direct.contains(port)
+        self.devices.get(port.index()).copied().unwrap_or(false) || self.direct.contains(port)
     }
 
     /// Fills the burst with what waits at any port, until it is full or nothing waits. Never blocks. Ports

@@ -179,7 +179,7 @@ impl<'a> Intake<'a> {
 /// A queue for a worker to take over.
 pub enum Queue {
     /// A queue of a device of the kernel (a TAP or a packet socket), driven by the worker's engine.
-    Tap(TapQueue),
+    Device(DeviceQueue),
     /// Any other kind, polled.
     Other(Box<dyn PortQueue>),
 }
@@ -187,7 +187,7 @@ pub enum Queue {
 impl std::fmt::Debug for Queue {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
-            Self::Tap(queue) => queue.fmt(f),
+            Self::Device(queue) => queue.fmt(f),
             Self::Other(_) => f.write_str("Other"),
         }
     }
@@ -216,12 +216,12 @@ impl FileKind {
 /// a port on [somebody else's device](crate::packet_socket). Closing the last queue of a TAP that is not
 /// persistent removes the device.
 #[derive(Debug)]
-pub struct TapQueue {
+pub struct DeviceQueue {
     file: Arc<OwnedFd>,
     kind: FileKind,
 }
 
-impl TapQueue {
+impl DeviceQueue {
     /// The queue behind an open descriptor, such as one that a predecessor handed over: attached to a TAP
     /// with `IFF_NO_PI` and `IFF_VNET_HDR`, 12-byte vnet headers and `O_NONBLOCK`.
     #[must_use]
@@ -239,7 +239,7 @@ impl TapQueue {
     }
 }
 
-impl Drop for TapQueue {
+impl Drop for DeviceQueue {
     fn drop(&mut self) {
         if self.kind == FileKind::PacketSocket {
             close_elsewhere(&self.file);
@@ -247,7 +247,7 @@ impl Drop for TapQueue {
     }
 }
 
-impl AsFd for TapQueue {
+impl AsFd for DeviceQueue {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.file.as_fd()
     }

@@ -142,7 +142,7 @@ impl KernelDevices {
         let former = self.drops.remove(&port.name).unwrap_or_default();
         self.drops.insert(port.name.clone(), opened.drops.after(former));
         Ok(OpenDevice {
-            queues: opened.queues.into_iter().map(Queue::Tap).collect(),
+            queues: opened.queues.into_iter().map(Queue::Device).collect(),
             offloads: opened.offloads,
             identity: identity_number(opened.identity),
             given: Some(Given { mac: opened.mac, mtu_bytes: opened.mtu_bytes }),
@@ -194,7 +194,7 @@ fn open_tap(request: &DeviceRequest) -> Result<OpenDevice, OpenError> {
         }
     })?;
     Ok(OpenDevice {
-        queues: opened.queues.into_iter().map(Queue::Tap).collect(),
+        queues: opened.queues.into_iter().map(Queue::Device).collect(),
         offloads: opened.offloads,
         identity: identity_number(opened.identity),
         given: None,

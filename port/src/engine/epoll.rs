@@ -18,7 +18,7 @@ use super::Engine;
 use crate::packet_socket::message::MESSAGE_OFFSET;
 use crate::queue::{FileKind, VNET_HEADER_OFFSET};
 use crate::sys::packet_socket;
-use crate::{Intake, PortFault, TapQueue, Transmission, Waker};
+use crate::{DeviceQueue, Intake, PortFault, Transmission, Waker};
 
 /// Frames that one port may bring before the next one has its turn.
 const TURN_FRAMES: usize = 16;
@@ -26,8 +26,8 @@ const EVENTS_MAX: usize = 256;
 const WAKER: Token = Token(usize::MAX);
 const WATCHED: Token = Token(PORTS_MAX);
 
-struct Tap {
-    queue: TapQueue,
+struct Device {
+    queue: DeviceQueue,
     /// Stands in the ready list.
     ready: bool,
     fault: Option<PortFault>,
@@ -36,7 +36,7 @@ struct Tap {
 pub(crate) struct EpollEngine {
     poll: Poll,
     events: Events,
-    taps: Vec<Option<Tap>>,
+    devices: Vec<Option<Device>>,
     /// How many TAPs there are.
     open: usize,
     ready: VecDeque<PortId>,
@@ -56,7 +56,7 @@ impl EpollEngine {
         Ok(Self {
             poll,
             events: Events::with_capacity(EVENTS_MAX),
-            taps: Vec::new(),
+            devices: Vec::new(),
             open: 0,
             ready: VecDeque::new(),
             others: false,
@@ -74,19 +74,19 @@ impl EpollEngine {
         for event in &self.events {
             let Token(index) = event.token();
             self.others |= index >= WATCHED.0;
-            if let Some(Some(tap)) = self.taps.get_mut(index)
-                && !tap.ready
+            if let Some(Some(device)) = self.devices.get_mut(index)
+                && !device.ready
                 && let Some(port) = u16::try_from(index).ok().and_then(PortId::new)
             {
-                tap.ready = true;
+                device.ready = true;
                 self.ready.push_back(port);
             }
         }
         Ok(())
     }
 
-    fn tap(&mut self, port: PortId) -> Option<&mut Tap> {
-        self.taps.get_mut(port.index())?.as_mut()
+    fn device(&mut self, port: PortId) -> Option<&mut Device> {
+        self.devices.get_mut(port.index())?.as_mut()
     }
 }
 
@@ -100,7 +100,7 @@ enum Turn {
 }
 
 /// Reads up to [`TURN_FRAMES`] frames.
-fn take_turn(queue: &TapQueue, port: PortId, intake: &mut Intake<'_>) -> Turn {
+fn take_turn(queue: &DeviceQueue, port: PortId, intake: &mut Intake<'_>) -> Turn {
     for _ in 0..TURN_FRAMES {
         if intake.is_full() {
             break;
@@ -136,33 +136,33 @@ impl Engine for EpollEngine {
         "epoll"
     }
 
-    fn attach(&mut self, port: PortId, queue: TapQueue) -> io::Result<()> {
+    fn attach(&mut self, port: PortId, queue: DeviceQueue) -> io::Result<()> {
         let index = port.index();
-        if self.taps.len() <= index {
-            self.taps.resize_with(index + 1, || None);
+        if self.devices.len() <= index {
+            self.devices.resize_with(index + 1, || None);
         }
         let fd = queue.as_fd().as_raw_fd();
         self.poll.registry().register(&mut SourceFd(&fd), Token(index), Interest::READABLE)?;
-        self.ready.reserve(self.taps.len());
-        self.taps[index] = Some(Tap { queue, ready: false, fault: None });
+        self.ready.reserve(self.devices.len());
+        self.devices[index] = Some(Device { queue, ready: false, fault: None });
         self.open += 1;
         Ok(())
     }
 
     fn detach(&mut self, port: PortId, _pool: &mut BufferPool) -> bool {
-        let Some(tap) = self.taps.get_mut(port.index()).and_then(Option::take) else { return false };
+        let Some(device) = self.devices.get_mut(port.index()).and_then(Option::take) else { return false };
         self.open -= 1;
         self.ready.retain(|&ready| ready != port);
         // An error means that it was not registered; closing the descriptor has the same effect.
-        let _ = self.poll.registry().deregister(&mut SourceFd(&tap.queue.as_fd().as_raw_fd()));
+        let _ = self.poll.registry().deregister(&mut SourceFd(&device.queue.as_fd().as_raw_fd()));
         true
     }
 
     fn revive(&mut self, port: PortId) {
-        let Some(tap) = self.tap(port) else { return };
-        tap.fault = None;
-        if !tap.ready {
-            tap.ready = true;
+        let Some(device) = self.device(port) else { return };
+        device.fault = None;
+        if !device.ready {
+            device.ready = true;
             self.ready.push_back(port);
         }
     }
@@ -188,14 +188,14 @@ impl Engine for EpollEngine {
         let mut turns = self.ready.len().max(1) * 2;
         while !intake.is_full() && turns > 0 {
             let Some(port) = self.ready.pop_front() else { return };
-            let Some(Some(tap)) = self.taps.get_mut(port.index()) else { continue };
+            let Some(Some(device)) = self.devices.get_mut(port.index()) else { continue };
             turns -= 1;
-            match take_turn(&tap.queue, port, intake) {
+            match take_turn(&device.queue, port, intake) {
                 Turn::Open => self.ready.push_back(port),
-                Turn::Empty => tap.ready = false,
+                Turn::Empty => device.ready = false,
                 Turn::Fault(fault) => {
-                    tap.ready = false;
-                    if tap.fault.replace(fault).is_none() {
+                    device.ready = false;
+                    if device.fault.replace(fault).is_none() {
                         faults.push((port, fault));
                     }
                 }
@@ -214,23 +214,23 @@ impl Engine for EpollEngine {
             return;
         }
         for (job, outcome) in jobs.iter().zip(outcomes) {
-            let Some(Some(tap)) = self.taps.get_mut(job.port.index()) else { continue };
+            let Some(Some(device)) = self.devices.get_mut(job.port.index()) else { continue };
             let Some(frame) = frames.get_mut(usize::from(job.frame)) else { continue };
-            if tap.fault.is_some() {
+            if device.fault.is_some() {
                 *outcome = Err(DropReason::EgressDown);
                 continue;
             }
             let header = frame.offload.to_vnet_header(job.headers_bytes);
-            let header = header.get(..tap.queue.kind().header_bytes()).unwrap_or(&header);
+            let header = header.get(..device.queue.kind().header_bytes()).unwrap_or(&header);
             let Some(bytes) = frame.with_prefix(header) else {
                 *outcome = Err(DropReason::TxError);
                 continue;
             };
-            *outcome = match rustix::io::write(&tap.queue, bytes) {
+            *outcome = match rustix::io::write(&device.queue, bytes) {
                 Ok(_) => Ok(()),
                 Err(errno) => {
                     let (reason, fault) = PortFault::of_write(errno);
-                    tap.fault = fault;
+                    device.fault = fault;
                     faults.extend(fault.map(|fault| (job.port, fault)));
                     Err(reason)
                 }

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use packet::{BufferPool, DropReason, Frame, PortId};
 
-use crate::{Intake, PortFault, TapQueue, Transmission, Waker};
+use crate::{DeviceQueue, Intake, PortFault, Transmission, Waker};
 
 /// Which engine drives the queues of devices.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -50,7 +50,7 @@ pub(crate) trait Engine: Send {
     fn name(&self) -> &'static str;
 
     /// Takes a queue over. The port has none yet.
-    fn attach(&mut self, port: PortId, queue: TapQueue) -> io::Result<()>;
+    fn attach(&mut self, port: PortId, queue: DeviceQueue) -> io::Result<()>;
 
     /// Closes the port's queue once the kernel has given back all memory that it was lent for this port.
     /// False if there is no such queue.

@@ -22,7 +22,7 @@ use rustix::io::Errno;
 use super::{Engine, UringOptions};
 use crate::queue::FileKind;
 use crate::sys::ring::{Completion, Group, Ring, Writes};
-use crate::{Intake, PortFault, TapQueue, Transmission, Waker};
+use crate::{DeviceQueue, Intake, PortFault, Transmission, Waker};
 
 const KIND_SHIFT: u32 = 56;
 const GENERATION_SHIFT: u32 = 16;
@@ -35,8 +35,8 @@ const BULK_BURSTS: u32 = 32;
 
 const _: () = assert!(PORTS_MAX <= 1 << GENERATION_SHIFT, "a port fits below the generation");
 
-struct Tap {
-    queue: TapQueue,
+struct Device {
+    queue: DeviceQueue,
     /// Names this attachment, so that a late completion of an earlier one is told apart.
     user_data: u64,
     /// The kernel holds a read.
@@ -46,7 +46,7 @@ struct Tap {
     fault: Option<PortFault>,
 }
 
-impl Tap {
+impl Device {
     fn group(&self) -> Group {
         match self.queue.kind() {
             FileKind::Tap => Group::Tap,
@@ -63,7 +63,7 @@ struct Watched {
 pub(crate) struct UringEngine {
     // Before the queues and the waker, so that the kernel lets go of their files before they are closed.
     ring: Ring,
-    taps: Vec<Option<Tap>>,
+    devices: Vec<Option<Device>>,
     /// By the number of their group.
     open: [usize; 2],
     /// Ports whose read is to be armed.
@@ -84,7 +84,7 @@ impl UringEngine {
     pub(crate) fn new(options: UringOptions, waker: &Waker) -> io::Result<Self> {
         Ok(Self {
             ring: Ring::new(options.read_buffers, options.queue_entries)?,
-            taps: Vec::new(),
+            devices: Vec::new(),
             open: [0; 2],
             unarmed: VecDeque::new(),
             watched: Vec::new(),
@@ -101,8 +101,8 @@ impl UringEngine {
     /// True if a read that is to be armed would find a buffer.
     fn can_arm(&self) -> bool {
         self.unarmed.iter().any(|port| {
-            let tap = self.taps.get(port.index()).and_then(Option::as_ref);
-            tap.is_some_and(|tap| self.ring.lent(tap.group()) > 0)
+            let device = self.devices.get(port.index()).and_then(Option::as_ref);
+            device.is_some_and(|device| self.ring.lent(device.group()) > 0)
         })
     }
 
@@ -135,18 +135,18 @@ impl UringEngine {
         for starved in [true, false] {
             for _ in 0..self.unarmed.len() {
                 let Some(port) = self.unarmed.pop_front() else { break };
-                let Some(Some(tap)) = self.taps.get_mut(port.index()) else { continue };
-                if tap.armed || matches!(tap.fault, Some(PortFault::Gone | PortFault::Io(_))) {
+                let Some(Some(device)) = self.devices.get_mut(port.index()) else { continue };
+                if device.armed || matches!(device.fault, Some(PortFault::Gone | PortFault::Io(_))) {
                     continue;
                 }
-                let group = tap.group();
-                if (starved && tap.served) || self.ring.lent(group) == 0 {
+                let group = device.group();
+                if (starved && device.served) || self.ring.lent(group) == 0 {
                     self.unarmed.push_back(port);
                     continue;
                 }
-                self.ring.read_multishot(group, tap.queue.as_fd(), tap.user_data)?;
-                tap.armed = true;
-                tap.served = false;
+                self.ring.read_multishot(group, device.queue.as_fd(), device.user_data)?;
+                device.armed = true;
+                device.served = false;
             }
         }
         Ok(())
@@ -179,36 +179,36 @@ impl UringEngine {
         faults: &mut Vec<(PortId, PortFault)>,
     ) {
         let Completion { user_data, result, more, buffer } = completion;
-        let tap = port_of(user_data)
-            .and_then(|port| Some((port, self.taps.get_mut(port.index())?.as_mut()?)))
-            .filter(|(_, tap)| tap.user_data == user_data);
-        let Some((port, tap)) = tap else {
+        let device = port_of(user_data)
+            .and_then(|port| Some((port, self.devices.get_mut(port.index())?.as_mut()?)))
+            .filter(|(_, device)| device.user_data == user_data);
+        let Some((port, device)) = device else {
             buffer.into_iter().for_each(|buffer| intake.give_back(buffer));
             return;
         };
         match (result, buffer) {
             (Ok(read_bytes), Some(buffer)) => {
-                tap.served = true;
-                match tap.queue.kind() {
+                device.served = true;
+                match device.queue.kind() {
                     FileKind::Tap => intake.accept_with_vnet_header(port, buffer, read_bytes),
                     FileKind::PacketSocket => intake.accept_message(port, buffer, read_bytes),
                 }
             }
             (result, buffer) => {
                 buffer.into_iter().for_each(|buffer| intake.give_back(buffer));
-                if tap.queue.kind() == FileKind::PacketSocket && result == Err(Errno::INVAL) {
+                if device.queue.kind() == FileKind::PacketSocket && result == Err(Errno::INVAL) {
                     // A super-frame of a kind that no vnet header describes, such as SCTP's: it is lost, and
                     // the port is well.
                     intake.report(port, DropReason::BadOffload);
                 } else if let Some(fault) = result.err().and_then(PortFault::of_read)
-                    && tap.fault.replace(fault).is_none()
+                    && device.fault.replace(fault).is_none()
                 {
                     faults.push((port, fault));
                 }
             }
         }
         if !more {
-            tap.armed = false;
+            device.armed = false;
             self.unarmed.push_back(port);
         }
     }
@@ -216,26 +216,26 @@ impl UringEngine {
 
 /// The jobs of a burst, seen from the ring.
 struct Sending<'a> {
-    taps: &'a mut [Option<Tap>],
+    devices: &'a mut [Option<Device>],
     jobs: &'a [Transmission],
     outcomes: &'a mut [Result<(), DropReason>],
     faults: &'a mut Vec<(PortId, PortFault)>,
 }
 
 impl Sending<'_> {
-    fn tap(&mut self, position: usize) -> Option<&mut Tap> {
-        self.taps.get_mut(self.jobs.get(position)?.port.index())?.as_mut()
+    fn device(&mut self, position: usize) -> Option<&mut Device> {
+        self.devices.get_mut(self.jobs.get(position)?.port.index())?.as_mut()
     }
 }
 
 impl Writes for Sending<'_> {
     fn file(&mut self, position: usize) -> Option<(BorrowedFd<'_>, usize)> {
-        if self.tap(position)?.fault.is_some() {
+        if self.device(position)?.fault.is_some() {
             self.outcomes[position] = Err(DropReason::EgressDown);
             return None;
         }
         self.outcomes[position] = Ok(());
-        self.tap(position).map(|tap| (tap.queue.as_fd(), tap.queue.kind().header_bytes()))
+        self.device(position).map(|device| (device.queue.as_fd(), device.queue.kind().header_bytes()))
     }
 
     fn failed(&mut self, position: usize, errno: Errno) {
@@ -243,8 +243,8 @@ impl Writes for Sending<'_> {
         if let Some(outcome) = self.outcomes.get_mut(position) {
             *outcome = Err(reason);
         }
-        if let (Some(fault), Some(tap)) = (fault, self.tap(position))
-            && tap.fault.replace(fault).is_none()
+        if let (Some(fault), Some(device)) = (fault, self.device(position))
+            && device.fault.replace(fault).is_none()
         {
             let port = self.jobs[position].port;
             self.faults.push((port, fault));
@@ -261,38 +261,38 @@ impl Engine for UringEngine {
         "io_uring"
     }
 
-    fn attach(&mut self, port: PortId, queue: TapQueue) -> io::Result<()> {
+    fn attach(&mut self, port: PortId, queue: DeviceQueue) -> io::Result<()> {
         let index = port.index();
-        if self.taps.len() <= index {
-            self.taps.resize_with(index + 1, || None);
+        if self.devices.len() <= index {
+            self.devices.resize_with(index + 1, || None);
         }
         self.generation = self.generation.wrapping_add(1);
         let generation = u64::from(self.generation) << GENERATION_SHIFT;
         let user_data = READ << KIND_SHIFT | generation | index as u64;
-        let tap = Tap { queue, user_data, armed: false, served: false, fault: None };
-        self.open[tap.group().index()] += 1;
-        self.taps[index] = Some(tap);
-        self.unarmed.reserve(self.taps.len());
+        let device = Device { queue, user_data, armed: false, served: false, fault: None };
+        self.open[device.group().index()] += 1;
+        self.devices[index] = Some(device);
+        self.unarmed.reserve(self.devices.len());
         self.unarmed.push_back(port);
         Ok(())
     }
 
     fn detach(&mut self, port: PortId, pool: &mut BufferPool) -> bool {
-        let Some(tap) = self.taps.get_mut(port.index()).and_then(Option::take) else { return false };
-        self.open[tap.group().index()] -= 1;
+        let Some(device) = self.devices.get_mut(port.index()).and_then(Option::take) else { return false };
+        self.open[device.group().index()] -= 1;
         self.unarmed.retain(|&unarmed| unarmed != port);
-        if tap.armed {
+        if device.armed {
             // Should it not end in time, its completions are recognized as stale by their generation.
-            self.ring.cancel(tap.user_data, &mut self.returned);
+            self.ring.cancel(device.user_data, &mut self.returned);
             self.returned.drain(..).for_each(|buffer| pool.give(buffer));
         }
         true
     }
 
     fn revive(&mut self, port: PortId) {
-        let Some(Some(tap)) = self.taps.get_mut(port.index()) else { return };
-        tap.fault = None;
-        if !tap.armed {
+        let Some(Some(device)) = self.devices.get_mut(port.index()) else { return };
+        device.fault = None;
+        if !device.armed {
             self.unarmed.push_back(port);
         }
     }
@@ -342,7 +342,7 @@ impl Engine for UringEngine {
         outcomes: &mut [Result<(), DropReason>],
         faults: &mut Vec<(PortId, PortFault)>,
     ) {
-        let mut sending = Sending { taps: &mut self.taps, jobs, outcomes, faults };
+        let mut sending = Sending { devices: &mut self.devices, jobs, outcomes, faults };
         // A ring that fails says so again in `wait`. What was not sent then is not known to be: the outcomes
         // of the jobs seen so far stand.
         let _ = self.ring.write_burst(frames, jobs, &mut sending, self.collect_on_transmit);

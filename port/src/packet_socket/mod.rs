@@ -28,7 +28,7 @@ use std::time::Duration;
 use packet::{MacAddress, Offloads};
 use rustix::io::Errno;
 
-use crate::TapQueue;
+use crate::DeviceQueue;
 use crate::sys::packet_socket as sys;
 use crate::tap::netlink::{Link, Netlink};
 use crate::tap::{DeviceIdentity, TapError, namespace};
@@ -60,7 +60,7 @@ pub struct PacketConfig {
 #[derive(Debug)]
 pub struct PacketPort {
     /// As many as were asked for, or one where the kernel cannot share the frames (see the warnings).
-    pub queues: Vec<TapQueue>,
+    pub queues: Vec<DeviceQueue>,
     /// What the kernel takes from us unfinished.
     pub offloads: Offloads,
     /// The device's own MAC: that of whoever is behind it is another one.
@@ -180,7 +180,7 @@ fn open_here(config: &PacketConfig) -> Result<PacketPort, PacketError> {
     }
     Ok(PacketPort {
         drops: Drops { sockets: sockets.iter().map(Arc::downgrade).collect(), total: 0 },
-        queues: sockets.into_iter().map(TapQueue::of_packet_socket).collect(),
+        queues: sockets.into_iter().map(DeviceQueue::of_packet_socket).collect(),
         offloads: Offloads { uso: takes_uso, ..Offloads::ALL },
         mac: link.mac,
         mtu_bytes: link.mtu_bytes,

@@ -1,4 +1,4 @@
-//! TAP devices: a pod's `eth0`, or the host's `cni0`, whose other side is a [`TapQueue`] a worker.
+//! TAP devices: a pod's `eth0`, or the host's `cni0`, whose other side is a [`DeviceQueue`] a worker.
 //!
 //! A device is made *inside* its namespace, so that it never shows in ours and no name can clash here, with
 //! one queue for each worker. It is persistent: when the daemon dies, the pod keeps device, addresses and
@@ -25,7 +25,7 @@ use rustix::io::Errno;
 
 pub use namespace::NamespaceIdentity;
 
-use crate::TapQueue;
+use crate::DeviceQueue;
 use crate::sys::tun;
 use netlink::{Link, Netlink};
 
@@ -89,7 +89,7 @@ impl Default for TapConfig {
 #[derive(Debug)]
 pub struct Tap {
     /// As many as were asked for.
-    pub queues: Vec<TapQueue>,
+    pub queues: Vec<DeviceQueue>,
     /// What the kernel takes from us, and gives us, unfinished.
     pub offloads: Offloads,
     /// Index of the device in its namespace.
@@ -333,7 +333,7 @@ fn open_here(config: &TapConfig) -> Result<Tap, TapError> {
             Errno::BUSY | Errno::INVAL => TapError::NameTaken { device: device.clone() },
             errno => TapError::configure(device, "open a TAP queue of", errno),
         })?;
-        queues.push(TapQueue::from_fd(queue));
+        queues.push(DeviceQueue::from_fd(queue));
     }
     let first = queues[0].as_fd();
     let header_bytes = libc::c_int::try_from(VNET_HEADER_BYTES).unwrap_or(libc::c_int::MAX);

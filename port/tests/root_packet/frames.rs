@@ -149,7 +149,7 @@ pub(crate) fn undescribable(kind: EngineKind) {
     let machine = tap::open(&config).unwrap().queues.remove(0);
     let mut set = PortSet::new(kind, 256).unwrap();
     let opened = packet_socket::open(&crate::rig::config(&switch, 0, 1)).unwrap();
-    set.attach(port(0), Queue::Tap(opened.queues.into_iter().next().unwrap())).unwrap();
+    set.attach(port(0), Queue::Device(opened.queues.into_iter().next().unwrap())).unwrap();
     let (source, destination) = (Ipv4Addr::new(192, 0, 2, 1), Ipv4Addr::new(192, 0, 2, 2));
     let fragmentable = ethernet(B, A, IPV4, &ipv4(source, destination, 17, &udp(1, 2, &[7; 4000])));
     let write = |header: [u8; 12], frame: &[u8]| {

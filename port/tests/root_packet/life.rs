@@ -53,7 +53,7 @@ pub(crate) fn removed(kind: EngineKind) {
     let opened = packet_socket::open(&config(&rig.switch, 0, 1)).unwrap();
     let Status::Present { identity, .. } = before else { panic!("{before:?}") };
     assert_ne!(opened.identity, identity);
-    rig.set.attach(port(0), Queue::Tap(opened.queues.into_iter().next().unwrap())).unwrap();
+    rig.set.attach(port(0), Queue::Device(opened.queues.into_iter().next().unwrap())).unwrap();
     for from in [0, 1] {
         assert_eq!(rig.pass(from, &[numbered(3)]), [numbered(3)]);
     }
@@ -90,7 +90,7 @@ pub(crate) fn shared(kind: EngineKind) {
         .into_iter()
         .map(|queue| {
             let mut set = PortSet::new(kind, 256).unwrap();
-            set.attach(port(0), Queue::Tap(queue)).unwrap();
+            set.attach(port(0), Queue::Device(queue)).unwrap();
             set
         })
         .collect();
@@ -142,7 +142,7 @@ pub(crate) fn opened_while_down(kind: EngineKind) {
         .into_iter()
         .map(|queue| {
             let mut set = PortSet::new(kind, 64).unwrap();
-            set.attach(port(0), Queue::Tap(queue)).unwrap();
+            set.attach(port(0), Queue::Device(queue)).unwrap();
             set
         })
         .collect();

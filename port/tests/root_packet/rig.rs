@@ -78,7 +78,7 @@ impl Rig {
             let PacketPort { mut queues, warnings, offloads, .. } = opened;
             assert_eq!(warnings, Vec::<String>::new());
             assert!(Offloads { uso: true, ..offloads } == Offloads::ALL, "{offloads:?}");
-            set.attach(port(index), Queue::Tap(queues.remove(0))).unwrap();
+            set.attach(port(index), Queue::Device(queues.remove(0))).unwrap();
             drops.push(opened.drops);
         }
         let (burst, outcomes) = (Burst::new(), Vec::new());

@@ -159,7 +159,7 @@ pub(crate) fn many_ports(kind: EngineKind) {
                 ..config(&pod, index)
             };
             let mut opened = tap::open(&config).unwrap();
-            set.attach(port(index), Queue::Tap(opened.queues.remove(0))).unwrap();
+            set.attach(port(index), Queue::Device(opened.queues.remove(0))).unwrap();
         }
         let mut burst = packet::Burst::new();
         set.receive(&mut burst);

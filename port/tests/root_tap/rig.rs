@@ -76,7 +76,7 @@ impl Rig {
         for (index, pod) in pods.iter().enumerate() {
             let Tap { mut queues, warnings, .. } = tap::open(&config(pod, index)).unwrap();
             assert_eq!(warnings, Vec::<String>::new());
-            set.attach(port(index), Queue::Tap(queues.remove(0))).unwrap();
+            set.attach(port(index), Queue::Device(queues.remove(0))).unwrap();
             for other in (0..pods.len()).filter(|&other| other != index) {
                 pod.ip(&format!("neigh add {} lladdr {} dev eth0 nud permanent", address(other), mac(other)));
             }
