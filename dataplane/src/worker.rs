@@ -135,20 +135,11 @@ impl Worker {
         }
         self.counters.bursts.add(1);
         *bulk = self.burst.is_bulk();
-        let mut pass = Pass {
-            burst: &mut self.burst,
-            scratch: &mut self.scratch,
-            view: View {
-                snapshot: self.snapshot.load(),
-                counters: &self.counters,
-                worker: self.index,
-                now_ms,
-            },
-            ports: &mut self.ports,
-            out: &mut self.outboxes,
-        };
-        pass.view.count_rejected(&self.rejected);
+        let rejected = std::mem::take(&mut self.rejected);
+        let mut pass = self.pass(now_ms);
+        pass.view.count_rejected(&rejected);
         pass.run();
+        self.rejected = rejected;
         self.rejected.clear();
         self.burst.recycle(self.ports.pool());
         items
@@ -174,9 +165,9 @@ impl Worker {
         items
     }
 
-    /// Sends the burst's frames as `handed` says. They stay in the burst.
-    fn send_handed(&mut self, now_ms: u64) {
-        let mut pass = Pass {
+    /// The burst on its way through the stages.
+    fn pass(&mut self, now_ms: u64) -> Pass<'_> {
+        Pass {
             burst: &mut self.burst,
             scratch: &mut self.scratch,
             view: View {
@@ -187,8 +178,14 @@ impl Worker {
             },
             ports: &mut self.ports,
             out: &mut self.outboxes,
-        };
-        pass.run_handed(&self.handed);
+        }
+    }
+
+    /// Sends the burst's frames as `handed` says. They stay in the burst.
+    fn send_handed(&mut self, now_ms: u64) {
+        let handed = std::mem::take(&mut self.handed);
+        self.pass(now_ms).run_handed(&handed);
+        self.handed = handed;
         self.handed.clear();
     }
 

@@ -10,7 +10,7 @@ use router::fib::{Fib, FibCompiler, FibError, RouteDecision};
 use router::lpm::Value;
 use router::next_hop::{NextHop, NextHops};
 use router::rib::{Gateway, Resolution, Rib, Route, RouteKind, RouteSource};
-use routes::{PROBES, a_prefix, a_route, a_source, ip, net, port, route, via};
+use routes::{Operation, PROBES, a_route, an_operation, ip, net, port, route, via};
 use std::net::{IpAddr, Ipv4Addr};
 
 /// What the RIB says, as the FIB should say it.
@@ -40,21 +40,6 @@ fn expect(fib: &Fib, rib: &Rib, address: IpAddr) -> Result<(), TestCaseError> {
     ports.dedup();
     prop_assert_eq!(fib.ports_toward(address), ports);
     Ok(())
-}
-
-#[derive(Clone, Debug)]
-enum Operation {
-    Offer(Route),
-    Withdraw(IpNet, RouteSource, u32),
-    WithdrawSource(RouteSource),
-}
-
-fn an_operation() -> impl Strategy<Value = Operation> {
-    prop_oneof![
-        8 => a_route().prop_map(Operation::Offer),
-        4 => (a_prefix(), a_source(), 0..3_u32).prop_map(|(prefix, source, metric)| Operation::Withdraw(prefix, source, metric)),
-        1 => a_source().prop_map(Operation::WithdrawSource),
-    ]
 }
 
 proptest! {

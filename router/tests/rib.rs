@@ -6,10 +6,8 @@ mod routes;
 use ipnet::IpNet;
 use proptest::prelude::*;
 use router::next_hop::{NEXT_HOPS_MAX, NextHop};
-use router::rib::{
-    Gateway, OFFERS_OF_PREFIX_MAX, Resolution, Rib, Route, RouteError, RouteKind, RouteSource,
-};
-use routes::{PROBES, SOURCES, a_prefix, a_route, a_source, ip, net, port, route, via};
+use router::rib::{Gateway, OFFERS_OF_PREFIX_MAX, Resolution, Rib, RouteError, RouteKind, RouteSource};
+use routes::{Operation, PROBES, SOURCES, an_operation, ip, net, port, route, via};
 use std::collections::BTreeMap;
 
 const UPLINK: RouteKind = RouteKind::Connected {
@@ -33,21 +31,6 @@ fn source_of_best(rib: &Rib, prefix: &str) -> Option<RouteSource> {
 
 fn hop(address: &str) -> NextHop {
     NextHop { gateway: ip(address), port: port(9) }
-}
-
-#[derive(Clone, Debug)]
-enum Operation {
-    Offer(Route),
-    Withdraw(IpNet, RouteSource, u32),
-    WithdrawSource(RouteSource),
-}
-
-fn an_operation() -> impl Strategy<Value = Operation> {
-    prop_oneof![
-        8 => a_route().prop_map(Operation::Offer),
-        4 => (a_prefix(), a_source(), 0..3_u32).prop_map(|(prefix, source, metric)| Operation::Withdraw(prefix, source, metric)),
-        1 => a_source().prop_map(Operation::WithdrawSource),
-    ]
 }
 
 /// The RIB as one would explain it: a list.

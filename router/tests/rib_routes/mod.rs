@@ -102,3 +102,19 @@ pub(crate) fn a_route() -> impl Strategy<Value = Route> {
         kind.prop_map(move |kind| Route { prefix, source, metric, kind })
     })
 }
+
+/// What happens to a RIB.
+#[derive(Clone, Debug)]
+pub(crate) enum Operation {
+    Offer(Route),
+    Withdraw(IpNet, RouteSource, u32),
+    WithdrawSource(RouteSource),
+}
+
+pub(crate) fn an_operation() -> impl Strategy<Value = Operation> {
+    prop_oneof![
+        8 => a_route().prop_map(Operation::Offer),
+        4 => (a_prefix(), a_source(), 0..3_u32).prop_map(|(prefix, source, metric)| Operation::Withdraw(prefix, source, metric)),
+        1 => a_source().prop_map(Operation::WithdrawSource),
+    ]
+}
