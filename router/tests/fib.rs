@@ -10,7 +10,7 @@ use router::fib::{Fib, FibCompiler, FibError, RouteDecision};
 use router::lpm::Value;
 use router::next_hop::{NextHop, NextHops};
 use router::rib::{Gateway, Resolution, Rib, Route, RouteKind, RouteSource};
-use routes::{Operation, PROBES, a_route, an_operation, ip, net, port, route, via};
+use routes::{Operation, PROBES, an_operation, ip, net, port, route, via};
 use std::net::{IpAddr, Ipv4Addr};
 
 /// What the RIB says, as the FIB should say it.
