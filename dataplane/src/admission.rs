@@ -9,10 +9,6 @@ use switch::Addresses;
 use crate::fate::Fate;
 use crate::snapshot::PortEntry;
 
-/// The addresses of a frame that was not admitted. The bridge learns nothing from them and drops the frame;
-/// its fate names the reason already.
-const NOT_ADMITTED: Addresses = Addresses::NONE;
-
 /// Parses all frames.
 #[inline(never)]
 pub(crate) fn parse(frames: &[Frame], layouts: &mut [Option<Layout>]) {
@@ -22,7 +18,7 @@ pub(crate) fn parse(frames: &[Frame], layouts: &mut [Option<Layout>]) {
 }
 
 /// Judges the frames of `row`, which came from the port of `entry`, and adds the addresses of each to
-/// `addresses`.
+/// `addresses`: [`Addresses::NONE`] for one that is not admitted, whose fate then names the reason.
 #[inline(never)]
 pub(crate) fn admit(
     row: &[Frame],
@@ -33,15 +29,15 @@ pub(crate) fn admit(
 ) {
     let Some(entry) = entry.filter(|entry| entry.up) else {
         fates.iter_mut().for_each(|fate| fate.drop_for(DropReason::IngressDown));
-        addresses.extend(row.iter().map(|_| NOT_ADMITTED));
+        addresses.extend(row.iter().map(|_| Addresses::NONE));
         return;
     };
     let frames = row.iter().zip(layouts).zip(fates);
     addresses.extend(frames.map(|((frame, layout), fate)| match judge(frame, layout.as_ref(), entry) {
-        Ok(()) => Addresses::read(frame.bytes(), frame.ingress).unwrap_or(NOT_ADMITTED),
+        Ok(()) => Addresses::read(frame.bytes(), frame.ingress).unwrap_or(Addresses::NONE),
         Err(reason) => {
             fate.drop_for(reason);
-            NOT_ADMITTED
+            Addresses::NONE
         }
     }));
 }

@@ -135,7 +135,8 @@ impl Pass<'_> {
             let ready = row.start..row.start + ready.count();
             row.start = ready.end;
             if !ready.is_empty() {
-                self.push_jobs(ready.map(|at| Transmission { frame: index(at), port, headers_bytes: 0 }));
+                let jobs = ready.map(|at| Transmission { frame: index(at), port, headers_bytes: 0 });
+                self.push_jobs(jobs, Copies::Only);
             }
             if let Some(at) = row.next() {
                 self.send(index(at), entry, Copies::Only);
@@ -176,14 +177,14 @@ impl Pass<'_> {
         } else if entry.offloads.accept(frame.offload) {
             let may_ride = frame.offload != Offload::NONE && copies.is_sole();
             if !(may_ride && entry.offloads.uso && self.join(index, entry.id)) {
-                self.push_job(self.transmission(index, entry.id), copies);
+                self.push_jobs([self.transmission(index, entry.id)], copies);
             }
         } else if frame.offload.segmentation.is_none() {
             // The finished frame is as good for every other port, so it is finished in place.
             let frame = &mut self.burst.frames_mut()[at];
             let offload = std::mem::take(&mut frame.offload);
             packet::checksum::complete(frame.bytes_mut(), offload);
-            self.push_job(self.transmission(index, entry.id), copies);
+            self.push_jobs([self.transmission(index, entry.id)], copies);
         } else {
             // What was queued before goes first: the order within a flow is kept.
             self.flush();
@@ -199,17 +200,8 @@ impl Pass<'_> {
         Transmission { frame, port, headers_bytes: layout.map_or(0, |layout| layout.payload_offset) }
     }
 
-    /// Jobs of frames that go nowhere else.
-    fn push_jobs(&mut self, jobs: impl Iterator<Item = Transmission>) {
+    fn push_jobs(&mut self, jobs: impl IntoIterator<Item = Transmission>, copies: Copies) {
         self.scratch.jobs.extend(jobs);
-        self.scratch.may_lead = true;
-        if self.scratch.jobs.len() >= JOBS_MAX {
-            self.flush();
-        }
-    }
-
-    fn push_job(&mut self, job: Transmission, copies: Copies) {
-        self.scratch.jobs.push(job);
         self.scratch.may_lead = copies.is_sole();
         if self.scratch.jobs.len() >= JOBS_MAX {
             self.flush();
