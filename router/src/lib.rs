@@ -21,4 +21,6 @@ pub mod neighbor;
 pub mod next_hop;
 pub mod rate_limit;
 pub mod rib;
+#[cfg(test)]
+mod test_frames;
 pub mod validate;

@@ -1,4 +1,5 @@
 use super::*;
+use crate::test_frames::sum;
 use packet::{FiveTuple, build, parse};
 
 fn tuple(is_v6: bool, protocol: u8) -> FiveTuple {
@@ -15,13 +16,6 @@ fn udp(is_v6: bool, payload_bytes: usize, dont_fragment: bool) -> Vec<u8> {
         sum(&mut frame);
     }
     frame
-}
-
-fn sum(frame: &mut [u8]) {
-    let end = 14 + usize::from(frame[14] & 15) * 4;
-    frame[24..26].fill(0);
-    let sum = checksum::of(&frame[14..end]);
-    frame[24..26].copy_from_slice(&sum.to_be_bytes());
 }
 
 fn cut(frame: &[u8], mtu_bytes: usize) -> Vec<Vec<u8>> {

@@ -1,5 +1,6 @@
 use super::*;
-use packet::{FiveTuple, MacAddress, build, checksum, parse};
+use crate::test_frames::sum;
+use packet::{FiveTuple, MacAddress, build, parse};
 
 const US: MacAddress = MacAddress([2, 0, 0, 0, 0, 1]);
 
@@ -27,13 +28,6 @@ fn with_options(options: &[u8]) -> Vec<u8> {
     frame[16..18].copy_from_slice(&total.to_be_bytes());
     sum(&mut frame);
     frame
-}
-
-fn sum(frame: &mut [u8]) {
-    let end = 14 + usize::from(frame[14] & 15) * 4;
-    frame[24..26].fill(0);
-    let sum = checksum::of(&frame[14..end]);
-    frame[24..26].copy_from_slice(&sum.to_be_bytes());
 }
 
 #[test]
