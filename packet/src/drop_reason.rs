@@ -99,7 +99,9 @@ drop_reasons! {
     PacketTooBig, Route, "packet_too_big", "The packet exceeds the MTU of the way on and must not be fragmented; the sender was told.";
     BadNeighborMessage, Route, "bad_neighbor_message", "An ARP packet or neighbor discovery message to the gateway breaks a rule of its RFC.";
     BadEcho, Route, "bad_echo", "An echo request to the gateway has a wrong checksum, is a fragment, or cannot be answered.";
+    AnswerLimit, Route, "answer_limit", "An echo request to the gateway came when it had answered enough for the time.";
     NotForGateway, Route, "not_for_gateway", "The frame is addressed to the gateway's MAC, but is nothing that a gateway answers or routes.";
+    HostRedirect, Route, "host_redirect", "The host's kernel told a pod to go past the gateway, and so past its own translation of services.";
     NeighborUnresolved, Route, "neighbor_unresolved", "The neighbor that was to receive the packet did not answer.";
     NeighborQueueFull, Route, "neighbor_queue_full", "Too many frames already wait for this neighbor, or for neighbors of this port.";
     EgressDown, Egress, "egress_down", "The leaving port is down, or its device is gone.";

@@ -18,6 +18,34 @@ pub struct Editor<'a> {
     checksum: ChecksumOffload,
 }
 
+/// Lowers TTL or hop limit of the packet in the frame `bytes`, whose layout is `layout`, by one and returns what is
+/// left. `None`, and no change, if it is 0 or 1 already: the packet must not be forwarded (RFC 1812 §5.3.1, RFC 8200
+/// §3). Whatever is behind the IP header does not matter.
+#[must_use]
+#[inline]
+pub fn decrement_hop_limit_and_checksum(bytes: &mut [u8], layout: &Layout) -> Option<u8> {
+    let header = bytes.get_mut(usize::from(layout.network_offset)..)?;
+    let hop_limit = match layout.network {
+        Network::Ipv4 => {
+            let header: &mut [u8; 20] = header.first_chunk_mut()?;
+            let left = header[8].checked_sub(1).filter(|left| *left > 0)?;
+            let old = u16::from_be_bytes([header[8], header[9]]);
+            let checksum = u16::from_be_bytes([header[10], header[11]]);
+            let checksum = Change::NONE.word(old, old - 0x100).applied_to(checksum);
+            header[10..12].copy_from_slice(&checksum.to_be_bytes());
+            header[8] = left;
+            left
+        }
+        Network::Ipv6 => {
+            let left = header.get(7)?.checked_sub(1).filter(|left| *left > 0)?;
+            *header.get_mut(7)? = left;
+            left
+        }
+        Network::Opaque | Network::Arp | Network::Malformed => return None,
+    };
+    Some(hop_limit)
+}
+
 /// Which end of a flow an edit is about.
 #[derive(Clone, Copy)]
 enum End {
@@ -86,20 +114,10 @@ impl<'a> Editor<'a> {
         self.set_transport_word(4, identifier)
     }
 
-    /// Lowers TTL or hop limit by one and returns what is left. `None`, and no change, if it is 0 or 1
-    /// already: the packet must not be forwarded (RFC 1812 §5.3.1, RFC 8200 §3).
+    /// See [`decrement_hop_limit_and_checksum`].
     #[must_use]
     pub fn decrement_hop_limit_and_checksum(&mut self) -> Option<u8> {
-        let start = usize::from(self.layout.network_offset);
-        let at = start + if self.layout.network == Network::Ipv4 { 8 } else { 7 };
-        let hop_limit = self.bytes.get(at)?.checked_sub(1).filter(|left| *left > 0)?;
-        if self.layout.network == Network::Ipv4 {
-            let old = self.word(at)?;
-            let change = Change::NONE.word(old, old - 0x100);
-            self.apply(start + 10, |checksum| change.applied_to(checksum))?;
-        }
-        *self.bytes.get_mut(at)? = hop_limit;
-        Some(hop_limit)
+        decrement_hop_limit_and_checksum(self.bytes, &self.layout)
     }
 
     fn set_address(&mut self, end: End, address: IpAddr) -> Option<()> {

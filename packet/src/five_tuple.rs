@@ -41,6 +41,40 @@ impl FiveTuple {
         Some(Self { source, destination, protocol: layout.protocol, source_port, destination_port })
     }
 
+    /// Of the IP packet in `packet`, of which no more than the first bytes need be there, such as those that an ICMP error
+    /// quotes. Ports are zero where they are not there; `None` without the addresses, and behind IPv6 extension headers.
+    #[must_use]
+    pub fn of_packet(packet: &[u8]) -> Option<Self> {
+        let (source, destination, protocol, headers_bytes, is_later): (IpAddr, IpAddr, _, _, _) =
+            match packet.first()? >> 4 {
+                4 => {
+                    let header: &[u8; 20] = packet.first_chunk()?;
+                    let &[.., a, b, c, d, e, f, g, h] = header;
+                    let headers_bytes = usize::from(header[0] & 15) * 4;
+                    let is_later = (u16::from_be_bytes([header[6], header[7]]) & 0x1fff) != 0;
+                    ([a, b, c, d].into(), [e, f, g, h].into(), header[9], headers_bytes, is_later)
+                }
+                6 => {
+                    let header = ipv6::Header::new(packet)?;
+                    let protocol = *packet.get(6)?;
+                    (header.source().into(), header.destination().into(), protocol, ipv6::HEADER_BYTES, false)
+                }
+                _ => return None,
+            };
+        let kind = match (protocol, source.is_ipv4()) {
+            (0 | 43 | 44 | 60, false) => return None,
+            (6, _) => Transport::Tcp,
+            (17, _) => Transport::Udp,
+            (132, _) => Transport::Sctp,
+            (1, true) => Transport::Icmp,
+            (58, false) => Transport::Icmpv6,
+            _ => Transport::Opaque,
+        };
+        let transport = packet.get(headers_bytes..).filter(|_| !is_later).unwrap_or_default();
+        let (source_port, destination_port) = ports(transport, kind).unwrap_or((0, 0));
+        Some(Self { source, destination, protocol, source_port, destination_port })
+    }
+
     /// The five-tuple of the opposite direction.
     #[must_use]
     pub const fn reversed(self) -> Self {
@@ -106,6 +140,25 @@ mod tests {
         assert_eq!((echo.source_port, echo.destination_port), (0xbeef, 0xbeef));
         let unreachable = tuple(&frame(1, &[3, 1, 0, 0, 0xbe, 0xef, 0, 1]));
         assert_eq!((unreachable.source_port, unreachable.destination_port), (0, 0));
+    }
+
+    #[test]
+    fn a_quotation_of_a_few_bytes_tells_its_flow() {
+        let whole = frame(17, &[0x12, 0x34, 0, 53, 0, 8, 0, 0]);
+        assert_eq!(FiveTuple::of_packet(&whole[14..]), Some(tuple(&whole)));
+        assert_eq!(FiveTuple::of_packet(&whole[14..38]), Some(tuple(&whole)), "ports only");
+        assert_eq!(FiveTuple::of_packet(&whole[14..36]).map(|flow| flow.source_port), Some(0));
+        assert_eq!(FiveTuple::of_packet(&whole[14..33]), None);
+        assert_eq!(FiveTuple::of_packet(&[]), None);
+        let mut v6 = vec![0x60, 0, 0, 0, 0, 8, 6, 64];
+        v6.extend([1; 16]);
+        v6.extend([2; 16]);
+        v6.extend([0, 80, 0, 81]);
+        let flow = FiveTuple::of_packet(&v6).unwrap();
+        assert_eq!((flow.protocol, flow.source_port, flow.destination_port), (6, 80, 81));
+        assert_eq!(flow.destination, IpAddr::from([2; 16]));
+        v6[6] = 44;
+        assert_eq!(FiveTuple::of_packet(&v6), None, "what is behind an extension header is not looked for");
     }
 
     #[test]

@@ -164,8 +164,8 @@ pub enum NdOption<'a> {
     TargetLinkLayer(MacAddress),
     /// Another option: its type and what follows its length.
     Other(u8, &'a [u8]),
-    /// An option of length 0 or one that is cut short; nothing behind it can be read, and a receiver must
-    /// discard the message (RFC 4861 §7.1).
+    /// An option of length 0, one that is cut short, or a MAC address of another length than Ethernet's; nothing
+    /// behind it can be read, and a receiver must discard the message (RFC 4861 §7.1).
     Malformed,
 }
 
@@ -190,6 +190,10 @@ impl<'a> Iterator for Options<'a> {
         let Some(body) = option.get(2..) else {
             return Some(NdOption::Malformed);
         };
+        // RFC 2464 §6: that of Ethernet is 1.
+        if matches!(kind, 1 | 2) && units != 1 {
+            return Some(NdOption::Malformed);
+        }
         self.0 = rest;
         Some(match (kind, MacAddress::read(body, 0)) {
             (1, Some(mac)) => NdOption::SourceLinkLayer(mac),
@@ -342,6 +346,14 @@ mod tests {
         assert_eq!(read[2..], [NdOption::Malformed]);
         assert_eq!(Options(&options[..15]).last(), Some(NdOption::Malformed));
         assert_eq!(Options(&options[..1]).last(), Some(NdOption::Malformed));
+    }
+
+    #[test]
+    fn a_link_layer_address_is_as_long_as_that_of_ethernet() {
+        for kind in [1, 2] {
+            let options = [kind, 2, 2, 0, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0];
+            assert_eq!(Options(&options).collect::<Vec<_>>(), [NdOption::Malformed]);
+        }
     }
 
     #[test]

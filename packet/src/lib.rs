@@ -27,6 +27,7 @@ pub mod icmp;
 pub mod icmpv6;
 pub mod ipv4;
 pub mod ipv6;
+pub mod keyed_hash;
 mod layout;
 mod mac;
 mod offload;
