@@ -1,9 +1,9 @@
 //! Packet sockets: a port on a network device that is there already and stays the kernel's: a veth, a
-//! macvlan, the TAP of a virtual machine that another process opened.
+//! macvlan, the TAP of a virtual machine that another process opened, the node's own NIC.
 //!
 //! A socket hears every frame that the device receives, before the kernel's own stack and beside it, and
 //! sends by the device as the kernel does. Nothing of the device is changed but that it takes frames for any
-//! MAC while the port is open. What the host itself sends by the device is not heard, and so neither is what
+//! MAC while the port is open, if that is asked for. What the host itself sends by the device is not heard, and so neither is what
 //! we send.
 //!
 //! A vnet header goes with each frame, so super-frames pass whole in both directions; what the device cannot
@@ -11,15 +11,19 @@
 //! kernel shares the frames between them by a hash of the flow that is the same for both directions
 //! (`PACKET_FANOUT`), and sends each flow's answers where that flow was heard.
 //!
-//! The kernel's stack hears the same frames, and may answer some: see [`stack`].
+//! The kernel's stack hears the same frames, and may answer some: see [`stack`]. Where most frames are for it,
+//! a [filter](PacketFilter) keeps them from being copied to us.
 //!
 //! The sockets survive a device that goes down, and fall silent for ever when it is removed.
 
+mod filter;
 pub(crate) mod message;
 mod stack;
 
+pub use filter::PacketFilter;
+
 use std::io;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::PathBuf;
 use std::sync::{Arc, Weak};
 use std::thread;
@@ -54,6 +58,12 @@ pub struct PacketConfig {
     /// Small frames that may wait in the kernel for us, a socket; one more is dropped there and
     /// [counted](Drops).
     pub queue_frames: u32,
+    /// Whether the device is to take frames for any MAC, as the port of a switch has to. If not, we hear beside
+    /// the kernel what is for its own MAC and groups.
+    pub promiscuous: bool,
+    /// What is heard; `None` is everything. No other frame is heard at any time, and
+    /// [`Filters`] can change it later.
+    pub filter: Option<PacketFilter>,
 }
 
 /// An open port.
@@ -71,6 +81,8 @@ pub struct PacketPort {
     pub identity: DeviceIdentity,
     /// What the kernel drops before us.
     pub drops: Drops,
+    /// Changes what is heard.
+    pub filters: Filters,
     /// What does not keep frames from passing, for the log.
     pub warnings: Vec<String>,
 }
@@ -91,6 +103,14 @@ pub enum PacketError {
     MissingCapability {
         /// The device's name.
         device: String,
+    },
+    /// More networks than the kernel takes a filter for.
+    #[error("{device}: a packet filter for {networks} networks is longer than the kernel allows")]
+    FilterTooLong {
+        /// The name.
+        device: String,
+        /// How many networks there are.
+        networks: usize,
     },
     /// A step failed.
     #[error("{device}: cannot {action}: {source}")]
@@ -142,6 +162,48 @@ impl Drops {
     }
 }
 
+/// Changes what a port's sockets hear, as long as they are open.
+#[derive(Debug, Default)]
+pub struct Filters {
+    sockets: Vec<Weak<OwnedFd>>,
+    device: String,
+}
+
+impl Filters {
+    /// From now on `filter` decides; `None` is everything. What was heard before and waits to be received is
+    /// received. Sockets change one after the other, each at once.
+    ///
+    /// # Errors
+    /// [`FilterTooLong`](PacketError::FilterTooLong), and nothing has changed;
+    /// [`Configure`](PacketError::Configure) if the kernel lacks memory: some sockets may have changed.
+    pub fn set(&self, filter: Option<&PacketFilter>) -> Result<(), PacketError> {
+        let program = program(&self.device, filter)?;
+        for socket in self.sockets.iter().filter_map(Weak::upgrade) {
+            listen(socket.as_fd(), program.as_deref()).map_err(|errno| PacketError::Configure {
+                device: self.device.clone(),
+                action: "change the filter on",
+                source: errno.into(),
+            })?;
+        }
+        Ok(())
+    }
+}
+
+fn program(
+    device: &str,
+    filter: Option<&PacketFilter>,
+) -> Result<Option<Vec<libc::sock_filter>>, PacketError> {
+    let Some(filter) = filter else { return Ok(None) };
+    let too_long =
+        || PacketError::FilterTooLong { device: device.to_owned(), networks: filter.networks.len() };
+    filter.program().ok_or_else(too_long).map(Some)
+}
+
+/// Hears what the program lets pass, or everything.
+fn listen(socket: BorrowedFd<'_>, program: Option<&[libc::sock_filter]>) -> rustix::io::Result<()> {
+    program.map_or_else(|| sys::remove_filter(socket), |program| sys::set_filter(socket, program))
+}
+
 /// Opens the sockets. Nothing is left behind if a step fails.
 ///
 /// # Errors
@@ -152,8 +214,12 @@ pub fn open(config: &PacketConfig) -> Result<PacketPort, PacketError> {
 
 fn open_here(config: &PacketConfig) -> Result<PacketPort, PacketError> {
     let device = &config.device;
+    let program = program(device, config.filter.as_ref())?;
     let link = find(config)?;
-    let mut warnings: Vec<_> = stack::answers_beside_us(device).into_iter().collect();
+    let mut warnings = Vec::new();
+    if config.promiscuous {
+        warnings.extend(stack::answers_beside_us(device));
+    }
     let mut takes_uso = true;
     let mut sockets: Vec<Arc<OwnedFd>> = Vec::with_capacity(config.queues);
     let mut group = None;
@@ -176,10 +242,12 @@ fn open_here(config: &PacketConfig) -> Result<PacketPort, PacketError> {
         sockets.push(Arc::new(socket));
     }
     for socket in &sockets {
-        sys::hush(socket.as_fd(), false).map_err(failed(config, "remove the filter from"))?;
+        listen(socket.as_fd(), program.as_deref()).map_err(failed(config, "set the filter on"))?;
     }
+    let weak: Vec<_> = sockets.iter().map(Arc::downgrade).collect();
     Ok(PacketPort {
-        drops: Drops { sockets: sockets.iter().map(Arc::downgrade).collect(), total: 0 },
+        filters: Filters { sockets: weak.clone(), device: device.clone() },
+        drops: Drops { sockets: weak, total: 0 },
         queues: sockets.into_iter().map(DeviceQueue::of_packet_socket).collect(),
         offloads: Offloads { uso: takes_uso, ..Offloads::ALL },
         mac: link.mac,
@@ -199,15 +267,19 @@ fn hushed_socket(
     let socket = sys::open().map_err(failed(config, "open a packet socket on"))?;
     let fd = socket.as_fd();
     let uso = sys::set_vnet_header(fd).map_err(failed(config, "ask for vnet headers of"))?;
-    sys::ignore_outgoing(fd).map_err(failed(config, "ignore what the host sends by"))?;
+    if !config.filter.as_ref().is_some_and(|filter| filter.sent_by_host) {
+        sys::ignore_outgoing(fd).map_err(failed(config, "ignore what the host sends by"))?;
+    }
     sys::tell_of_tags(fd).map_err(failed(config, "ask for the VLAN tags of"))?;
     if let Err(errno) = sys::set_memory(fd, receive_bytes(config.queue_frames), SEND_BYTES) {
         let device = &config.device;
         warnings.push(format!("{device}: the socket's memory stays at the system's default: {errno}"));
     }
-    sys::hush(fd, true).map_err(failed(config, "set a filter on"))?;
+    sys::set_filter(fd, &filter::NOTHING).map_err(failed(config, "set a filter on"))?;
     sys::bind(fd, ifindex).map_err(failed(config, "bind to"))?;
-    sys::be_promiscuous(fd, ifindex).map_err(failed(config, "make promiscuous"))?;
+    if config.promiscuous {
+        sys::be_promiscuous(fd, ifindex).map_err(failed(config, "make promiscuous"))?;
+    }
     Ok((socket, uso))
 }
 
@@ -265,6 +337,8 @@ mod tests {
             device: "eth0".to_owned(),
             queues: 1,
             queue_frames: 64,
+            promiscuous: true,
+            filter: None,
         };
         let error = open(&config).expect_err("there is no such file").to_string();
         assert!(error.contains("/nonexistent/netns"), "{error}");

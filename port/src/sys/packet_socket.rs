@@ -42,15 +42,20 @@ pub(crate) fn set_memory(socket: BorrowedFd<'_>, receive_bytes: c_int, send_byte
     set_option(socket, libc::SOL_SOCKET, libc::SO_SNDBUFFORCE, &send_bytes)
 }
 
-/// From now on nothing is heard (`true`), or everything again.
-pub(crate) fn hush(socket: BorrowedFd<'_>, hushed: bool) -> Result<()> {
-    if !hushed {
-        return set_option(socket, libc::SOL_SOCKET, libc::SO_DETACH_FILTER, &0_i32);
-    }
-    // A classic BPF program of one instruction: return 0 (BPF_RET | BPF_K).
-    let mut instruction = libc::sock_filter { code: 0x06, jt: 0, jf: 0, k: 0 };
-    let program = libc::sock_fprog { len: 1, filter: &raw mut instruction };
+/// From now on a classic BPF program decides what is heard, in the place of a former one.
+pub(crate) fn set_filter(socket: BorrowedFd<'_>, program: &[libc::sock_filter]) -> Result<()> {
+    let len = u16::try_from(program.len()).map_err(|_| Errno::INVAL)?;
+    // The kernel does not write to it.
+    let program = libc::sock_fprog { len, filter: program.as_ptr().cast_mut() };
     set_option(socket, libc::SOL_SOCKET, libc::SO_ATTACH_FILTER, &program)
+}
+
+/// From now on everything is heard.
+pub(crate) fn remove_filter(socket: BorrowedFd<'_>) -> Result<()> {
+    match set_option(socket, libc::SOL_SOCKET, libc::SO_DETACH_FILTER, &0_i32) {
+        Err(Errno::NOENT) => Ok(()), // there was none
+        outcome => outcome,
+    }
 }
 
 /// Hears, and sends by, the device with this index: all protocols.

@@ -88,8 +88,12 @@ pub(crate) fn unfinished_tagged(kind: EngineKind) {
 }
 
 pub(crate) fn super_frames(kind: EngineKind) {
+    bulk(Rig::new(kind));
+}
+
+/// Sends much in both directions, most of it in super-frames.
+pub(crate) fn bulk(mut rig: Rig) {
     const BYTES: usize = 64 << 20;
-    let mut rig = Rig::new(kind);
     for from in [0, 1] {
         let done = AtomicBool::new(false);
         let far = std::mem::take(&mut rig.far);

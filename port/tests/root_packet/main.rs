@@ -1,6 +1,7 @@
 //! Packet sockets on veth pairs between network namespaces, through both engines.
 #![expect(clippy::unwrap_used, reason = "a test")]
 
+mod filter;
 mod frames;
 mod life;
 mod rig;
@@ -22,8 +23,9 @@ fn main() -> ExitCode {
     let mut tests = vec![
         Test::new("what_is_not_there_is_named", life::named_errors),
         Test::new("nothing_of_the_device_is_changed", life::device_is_left_alone),
+        Test::new("a_filter_too_long_is_refused_by_name", filter::named_errors),
     ];
-    let both: [(&str, Body); 14] = [
+    let both: [(&str, Body); 18] = [
         ("frames_pass_byte_for_byte", frames::byte_for_byte),
         ("a_macvlan_passes_frames_for_any_mac", frames::macvlan),
         ("a_tagged_frame_keeps_its_tags", frames::tags),
@@ -38,6 +40,10 @@ fn main() -> ExitCode {
         ("what_does_not_fit_is_counted", life::full),
         ("workers_share_the_frames_by_flow", life::shared),
         ("a_device_that_is_down_can_be_opened", life::opened_while_down),
+        ("a_filter_lets_pass_what_is_asked_for_and_nothing_else", filter::only_what_is_asked_for),
+        ("a_filter_changes_while_the_port_is_open", filter::changed_while_open),
+        ("nothing_slips_in_before_the_filter", filter::nothing_slips_in),
+        ("super_frames_pass_a_filter_whole", filter::super_frames),
     ];
     tests.extend(both.into_iter().flat_map(|(claim, body)| both_engines(claim, body)));
     run_root_tests(2, tests)

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use e2e::{Namespace, RawSocket};
 use packet::{Burst, DropReason, Frame, Offloads, PortId};
-use port::packet_socket::{self, Drops, PacketConfig, PacketPort};
+use port::packet_socket::{self, Drops, Filters, PacketConfig, PacketPort};
 use port::{EngineKind, PortFault, PortSet, Queue, Transmission};
 
 pub(crate) const DEADLINE: Duration = Duration::from_secs(60);
@@ -26,7 +26,14 @@ pub(crate) fn device(index: usize) -> String {
 }
 
 pub(crate) fn config(switch: &Namespace, index: usize, queues: usize) -> PacketConfig {
-    PacketConfig { netns: Some(switch.path()), device: device(index), queues, queue_frames: 4096 }
+    PacketConfig {
+        netns: Some(switch.path()),
+        device: device(index),
+        queues,
+        queue_frames: 4096,
+        promiscuous: true,
+        filter: None,
+    }
 }
 
 /// Makes the veth pair `v<index>` – `eth0`, both up.
@@ -42,6 +49,7 @@ pub(crate) struct Rig {
     pub(crate) set: PortSet,
     pub(crate) seen: Seen,
     pub(crate) drops: Vec<Drops>,
+    pub(crate) filters: Vec<Filters>,
     pub(crate) far: Vec<Namespace>,
     pub(crate) switch: Namespace,
     burst: Burst,
@@ -69,7 +77,7 @@ impl Rig {
         let switch = Namespace::new_quiet("switch");
         let far: Vec<_> = (0..2).map(|index| Namespace::new_quiet(&format!("far{index}"))).collect();
         let mut set = PortSet::new(kind, 256).unwrap();
-        let mut drops = Vec::new();
+        let (mut drops, mut filters) = (Vec::new(), Vec::new());
         for (index, far) in far.iter().enumerate() {
             wire(&switch, far, index);
             let device = prepare(&switch, index);
@@ -80,9 +88,10 @@ impl Rig {
             assert!(Offloads { uso: true, ..offloads } == Offloads::ALL, "{offloads:?}");
             set.attach(port(index), Queue::Device(queues.remove(0))).unwrap();
             drops.push(opened.drops);
+            filters.push(opened.filters);
         }
         let (burst, outcomes) = (Burst::new(), Vec::new());
-        Self { set, seen: Seen::default(), drops, far, switch, burst, outcomes }
+        Self { set, seen: Seen::default(), drops, filters, far, switch, burst, outcomes }
     }
 
     pub(crate) fn raw(&self, index: usize) -> RawSocket {
