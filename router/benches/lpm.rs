@@ -8,7 +8,7 @@ mod routes;
 use criterion::{BenchmarkId, Criterion, criterion_group, criterion_main};
 use ipnet::{Ipv4Net, Ipv6Net};
 use router::lpm::{Compiler, LongestPrefixMatch, Prefix, Table, Value};
-use routes::{Family, Random, Routes, anywhere, cluster, internet, routed};
+use routes::{Family, Random, Routes, anywhere, cluster, internet, nested, routed};
 use std::hint::black_box;
 use std::net::{Ipv4Addr, Ipv6Addr};
 use std::time::{Duration, Instant};
@@ -87,6 +87,10 @@ fn family<A: Family>(c: &mut Criterion, rivals: impl Fn(&mut Criterion, usize, &
         let table = compiled(&routes).table();
         println!("{} cluster {size}: {} KiB", A::NAME, table.memory_bytes() / 1024);
         bench_table(c, "cluster", size, &table, &routed(&routes, ADDRESSES));
+        let routes = nested::<A>(size);
+        let table = compiled(&routes).table();
+        println!("{} nested {size}: {} KiB", A::NAME, table.memory_bytes() / 1024);
+        bench_table(c, "nested", size, &table, &routed(&routes, ADDRESSES));
     }
 }
 

@@ -5,7 +5,7 @@
 //! - [`Linear`]: the obvious answer, that the tests hold against the compiled one.
 //!
 //! # Theory of operation
-//! **Goals.** A look-up touches few cache lines and has no jump that depends on the address; the look-ups of a
+//! **Goals.** A look-up touches few cache lines and has no jump that cannot be predicted. The look-ups of a
 //! burst wait for memory together. A table never changes under its reader. One changed route costs a
 //! few pages, whatever its length and however many routes there are. No `unsafe`, no lock, and nothing that only
 //! newer processors have.
@@ -15,29 +15,39 @@
 //! up to /24 in the records below it, and so on. It fills all slots that it covers, longer routes over shorter
 //! ones, but it is not pushed into deeper records: a look-up goes from the root downward and keeps the last
 //! value that it met. So the change of a short route never touches long ones, of which there may be many.
-//! IPv4 has at most two records on the way, IPv6 fourteen.
+//! IPv4 has at most two records on the way.
 //!
 //! A record compresses runs of equal slots. It has 1 to 64 cache lines, by need, of which a look-up reads the
 //! one of its slot; `record.rs` tells of what a line consists, and why a count of ones has no part in it.
 //!
-//! **Update.** Records live in pages of 32 KiB, the root in pieces of 8 KiB, all of them behind an `Arc`.
+//! IPv6 would have up to fourteen records on the way, most of them with one child. There a *list* stands in their
+//! place, a line that names a few whole prefixes (`list.rs`): where neighboring slots of a record have no
+//! more than six longer routes, they share a list that holds these; and where all routes but a few share
+//! further bytes, a list leads over these to the record in which they differ. Which nodes there are depends on
+//! the routes alone and not on their history (`builder.rs`).
+//!
+//! **Update.** Records and lists live in pages of 32 KiB, the root in pieces of 8 KiB, all of them behind an `Arc`.
 //! [`Compiler::table`] shares them all, which costs a reference count a page. The [`Compiler`] goes on with
 //! them, and copies a page when it changes one that a table still shares. Nobody has to wait for readers or to
-//! know about them; a page goes when the last table that has it does. A record that changes is made anew from
-//! the routes of its level, which the compiler keeps in ordered maps; what it leaves behind in a page is used
-//! again, and joined with its free neighbors first.
+//! know about them; a page goes when the last table that has it does. What a record or list that was replaced
+//! leaves behind in a page is used again, and joined with its free neighbors first. The compiler keeps the routes
+//! in ordered maps, on the control side.
 //!
 //! **Limits.** [`ROUTES_MAX`] routes, 1 GiB of records, values of 15 bits. Memory for a million routes as of the
-//! Internet is 12 MiB for IPv4. A record takes at least one line, and IPv6 routes that share nothing
-//! with their neighbors have one record a level each: a hundred bytes and more a route. The compiler's own maps
-//! come on top, on the control side.
+//! Internet is 12 MiB for IPv4 and 26 MiB for IPv6. No look-up reads more than the root and fourteen lines: a
+//! record decides a byte, and a list at least two or is the last. Routes chosen to be as bad as can be (prefixes of
+//! every length, nested; host routes that part late) were seen to take up to five lines of 64 bytes each.
 use std::num::NonZeroU16;
 
 mod address;
 mod arena;
+mod builder;
+mod burst;
 mod compiler;
 mod linear;
+mod list;
 mod record;
+mod routes;
 mod table;
 
 pub use address::{Address, Prefix};

@@ -150,3 +150,60 @@ fn a_million_routes_of_a_node_fit_16_mib() {
     let table = Compiler::from_routes(routes).unwrap().table();
     assert!(table.memory_bytes() <= 16 << 20, "{} bytes", table.memory_bytes());
 }
+
+/// Routes that make the table as large and the look-ups as long as may be: `count` of them.
+fn hostile(count: u32) -> Vec<(Prefix<Ipv6Addr>, Value)> {
+    let mut routes = Vec::new();
+    for number in (0..).take_while(|number| number * 113 < count) {
+        // Prefixes of every length, nested, of an address that parts from all others late.
+        let address = Ipv6Addr::from_bits(0x2a00 << 112 | 0x5555 << 64 | u128::from(number.reverse_bits()));
+        let nested = (16..=128).map(|length| Prefix::containing(address, length).expect("a length"));
+        routes.extend(nested.map(|prefix| (prefix, value(usize::from(prefix.length())))));
+    }
+    routes
+}
+
+#[test]
+fn hostile_routes_take_few_lines_each_and_are_found() {
+    // Three addresses of a network each, which a list cannot tell apart and which have no other neighbors.
+    let apart = (0..30_000_u32).map(|number| {
+        let (network, host) = (u128::from(number / 3).wrapping_mul(0x9e37_79b9_7f4a_7c15), number % 3);
+        let address = 0x2001_u128 << 112 | (network & 0xffff_ffff) << 80 | u128::from(host + 1) << 64;
+        (Prefix::containing(Ipv6Addr::from_bits(address | 1), 128).unwrap(), value(number as usize % 9))
+    });
+    for routes in [hostile(30_000), apart.collect()] {
+        let compiler = Compiler::from_routes(routes.iter().copied()).unwrap();
+        let table = compiler.table();
+        // At most five lines of 64 bytes a route, the root aside.
+        let lines = (table.memory_bytes() - 64 * 1024) / 64;
+        assert!(lines <= 5 * compiler.len() + 512, "{lines} lines for {} routes", compiler.len());
+        for (prefix, value) in &routes {
+            assert!(table.lookup(prefix.last()).is_some(), "{prefix} {value:?}");
+        }
+    }
+}
+
+#[test]
+fn a_stray_route_above_many_others_moves_them_and_does_not_build_them_anew() {
+    let many = (0..20_000_u128).map(|number| {
+        let address = Ipv6Addr::from_bits(0xfd00_0010_0244 << 80 | number << 64);
+        (Prefix::containing(address, 64).unwrap(), value(1))
+    });
+    let mut compiler = Compiler::from_routes(many).unwrap();
+    let before = compiler.table();
+    let probe = Ipv6Addr::from_bits(0xfd00_0010_0244_0777 << 64 | 5);
+    for stray in 0..20_u128 {
+        let address = Ipv6Addr::from_bits(0xfd00 << 112 | (0x0010_0200 + stray) << 80 | 1 << 64);
+        let prefix = Prefix::containing(address, 64).unwrap();
+        assert_eq!(compiler.insert(prefix, value(2)), Ok(None));
+        assert_eq!(compiler.table().lookup(address), Some(value(2)));
+        assert_eq!(compiler.table().lookup(probe), Some(value(1)));
+    }
+    for stray in 0..20_u128 {
+        let address = Ipv6Addr::from_bits(0xfd00 << 112 | (0x0010_0200 + stray) << 80 | 1 << 64);
+        assert_eq!(compiler.remove(Prefix::containing(address, 64).unwrap()), Some(value(2)));
+        assert_eq!(compiler.table().lookup(probe), Some(value(1)));
+    }
+    assert_eq!(before.lookup(probe), Some(value(1)));
+    assert_eq!(compiler.table().memory_bytes(), before.memory_bytes(), "all strays gave their room back");
+}

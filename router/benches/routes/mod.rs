@@ -153,6 +153,22 @@ pub(crate) fn cluster<A: Family>(count: usize) -> Routes<A> {
     (0..count as u64).map(|number| (A::cluster(number), value(&mut random))).collect()
 }
 
+/// Hostile: prefixes of every length from 16 bits on, nested, of addresses that share their first quarter
+/// and part from one another at random places after it.
+pub(crate) fn nested<A: Family>(count: usize) -> Routes<A> {
+    let mut random = Random(count as u64);
+    let (mut known, mut routes) = (HashSet::new(), Vec::with_capacity(count));
+    while routes.len() < count {
+        let address = A::from_upper_bits(0x2a << 120 | random.bits() >> (A::BITS / 4));
+        for prefix in (16..=A::BITS).filter_map(|length| Prefix::containing(address, length)) {
+            if routes.len() < count && known.insert(prefix) {
+                routes.push((prefix, value(&mut random)));
+            }
+        }
+    }
+    routes
+}
+
 /// Addresses in the prefixes of the table, each prefix as likely as any other.
 pub(crate) fn routed<A: Family>(routes: &Routes<A>, count: usize) -> Vec<A> {
     let mut random = Random(99);

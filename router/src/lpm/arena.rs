@@ -1,12 +1,16 @@
 //! Where records live: pages of lines that snapshots share.
 
-use super::record::{LINES_MAX, Line, Record, SLOTS};
+use super::record::{LINES_MAX, Line, Node, SLOTS};
 use std::sync::Arc;
 
-/// Bits of a record's number that say for how many slots one of its lines stands: by how many bits a slot is
-/// to be shifted to give its line.
+/// Bits of a node's number that say for how many slots one of its lines stands: by how many bits a slot is to be
+/// shifted to give its line.
 const SHIFT_BITS: u32 = 4;
-/// Bits of a record's number, above those, that say which line of a page is its first.
+/// The shift of a node with one line.
+const ONE_LINE: u32 = 8;
+/// Set in the number of a list.
+const LIST: u32 = 1 << 31;
+/// Bits of a node's number, above those, that say which line of a page is its first.
 const LINE_BITS: u32 = 9;
 /// Lines of a page: 32 KiB. Smaller pages are copied faster when they change, but each snapshot counts a
 /// reference to every page.
@@ -15,7 +19,7 @@ const LINES: u16 = 1 << LINE_BITS;
 const PAGES_MAX: usize = 1 << 15;
 
 const _: () = assert!(LINES_MAX <= LINES as usize);
-const _: () = assert!(2 * PAGES_MAX <= 1 << (u32::BITS - LINE_BITS - SHIFT_BITS));
+const _: () = assert!(2 * PAGES_MAX <= 1 << (u32::BITS - 1 - LINE_BITS - SHIFT_BITS));
 
 /// One page.
 type Page = [Line; LINES as usize];
@@ -28,11 +32,18 @@ pub(super) struct Pages(Vec<Arc<Page>>);
 impl Pages {
     /// The line of `slot` in a record.
     #[inline(always)]
-    pub(super) fn line(&self, record: Record, slot: u8) -> &Line {
+    pub(super) fn line(&self, record: Node, slot: u8) -> &Line {
         let (page, first, shift) = place(record);
         let line = first.wrapping_add(usize::from(slot) >> shift);
         // A record never crosses the end of its page; the remainder tells the compiler.
         &self.0[page][line % usize::from(LINES)]
+    }
+
+    /// The line of a list.
+    #[inline(always)]
+    pub(super) fn list(&self, Node(list): Node) -> &Line {
+        let (page, line, _) = place(Node(list % LIST));
+        &self.0[page][line]
     }
 
     /// Bytes of all pages.
@@ -41,18 +52,26 @@ impl Pages {
     }
 }
 
-/// The page of a record, its first line there, and its shift.
-#[inline(always)]
-fn place(Record(record): Record) -> (usize, usize, u32) {
-    let shift = record % (1 << SHIFT_BITS);
-    let first = (record >> SHIFT_BITS) as usize % usize::from(LINES);
-    ((record >> (SHIFT_BITS + LINE_BITS)) as usize, first, shift)
+impl Node {
+    /// True for a list, false for a record and for [`Node::NONE`].
+    #[inline(always)]
+    pub(super) fn is_list(self) -> bool {
+        self.0 >= LIST
+    }
+
+    /// The number of its lines.
+    fn lines(self) -> usize {
+        let (_, _, shift) = place(self);
+        SLOTS >> shift
+    }
 }
 
-/// The number of lines of a record.
-fn lines_of(record: Record) -> usize {
-    let (_, _, shift) = place(record);
-    SLOTS >> shift
+/// The page of a record, its first line there, and its shift.
+#[inline(always)]
+fn place(Node(node): Node) -> (usize, usize, u32) {
+    let shift = node % (1 << SHIFT_BITS);
+    let first = (node >> SHIFT_BITS) as usize % usize::from(LINES);
+    ((node >> (SHIFT_BITS + LINE_BITS)) as usize, first, shift)
 }
 
 /// Pages with what is needed to change them: which lines are free.
@@ -65,11 +84,11 @@ pub(super) struct Arena {
 }
 
 impl Arena {
-    /// An arena with but the empty record, [`Record::NONE`].
+    /// An arena with but the empty record, [`Node::NONE`].
     pub(super) fn new() -> Self {
         let mut arena = Self { pages: Pages::default(), free: Vec::new(), first_free: 0 };
         let none = arena.insert(&[Line::EMPTY]);
-        debug_assert_eq!(none, Record::NONE, "the first line of the first page");
+        debug_assert_eq!(none, Node::NONE, "the first line of the first page");
         arena
     }
 
@@ -82,31 +101,43 @@ impl Arena {
         self.free.len() >= PAGES_MAX
     }
 
-    /// The lines of a record.
-    pub(super) fn lines(&self, record: Record) -> &[Line] {
-        let (page, first, _) = place(record);
-        &self.pages.0[page][first..first + lines_of(record)]
+    /// The lines of a node.
+    pub(super) fn lines(&self, node: Node) -> &[Line] {
+        let (page, first, _) = place(Node(node.0 % LIST));
+        &self.pages.0[page][first..first + node.lines()]
     }
 
     /// Stores a record of a power of two of lines, at most [`LINES_MAX`].
-    pub(super) fn insert(&mut self, lines: &[Line]) -> Record {
-        debug_assert!(lines.len().is_power_of_two() && lines.len() <= LINES_MAX, "{}", lines.len());
-        let wanted = u16::try_from(lines.len()).unwrap_or(LINES);
+    pub(super) fn insert(&mut self, lines: &[Line]) -> Node {
+        let shift = (SLOTS / lines.len()).trailing_zeros();
+        let node = Node(self.find_room(lines.len()) | shift);
+        self.write(node, lines);
+        node
+    }
+
+    /// Stores a list.
+    pub(super) fn insert_list(&mut self, line: Line) -> Node {
+        let place = self.find_room(1) | ONE_LINE;
+        self.write(Node(place), &[line]);
+        Node(place | LIST)
+    }
+
+    /// Takes so many lines, and gives the upper bits of their number.
+    fn find_room(&mut self, lines: usize) -> u32 {
+        debug_assert!(lines.is_power_of_two() && lines <= LINES_MAX, "{lines}");
+        let wanted = u16::try_from(lines).unwrap_or(LINES);
         let page = self.page_with(wanted);
         let first = self.free[page].take(wanted);
         while self.free.get(self.first_free).is_some_and(|free| free.longest == 0) {
             self.first_free += 1;
         }
-        let shift = (SLOTS / lines.len()).trailing_zeros();
         let place = u32::try_from(page << LINE_BITS).unwrap_or_default() | u32::from(first);
-        let record = Record(place << SHIFT_BITS | shift);
-        self.write(record, lines);
-        record
+        place << SHIFT_BITS
     }
 
     /// Stores another record in place of this one. It keeps its number if it has as many lines.
-    pub(super) fn replace(&mut self, record: Record, lines: &[Line]) -> Record {
-        if lines_of(record) == lines.len() {
+    pub(super) fn replace(&mut self, record: Node, lines: &[Line]) -> Node {
+        if record.lines() == lines.len() {
             self.write(record, lines);
             return record;
         }
@@ -114,10 +145,10 @@ impl Arena {
         self.insert(lines)
     }
 
-    /// Gives the room of a record back.
-    pub(super) fn remove(&mut self, record: Record) {
-        let (page, first, shift) = place(record);
-        let lines = u16::try_from(SLOTS >> shift).unwrap_or(LINES);
+    /// Gives the room of a node back.
+    pub(super) fn remove(&mut self, node: Node) {
+        let (page, first, _) = place(Node(node.0 % LIST));
+        let lines = u16::try_from(node.lines()).unwrap_or(LINES);
         self.free[page].give_back(u16::try_from(first).unwrap_or_default(), lines);
         self.first_free = self.first_free.min(page);
         while self.free.last().is_some_and(|free| free.longest == LINES) {
@@ -126,7 +157,7 @@ impl Arena {
         }
     }
 
-    fn write(&mut self, record: Record, lines: &[Line]) {
+    fn write(&mut self, record: Node, lines: &[Line]) {
         let (page, first, _) = place(record);
         let page = Arc::make_mut(&mut self.pages.0[page]);
         page[first..first + lines.len()].copy_from_slice(lines);
@@ -215,7 +246,7 @@ mod tests {
         vec![lines[0]; count]
     }
 
-    fn at(pages: &Pages, record: Record, slot: u8) -> usize {
+    fn at(pages: &Pages, record: Node, slot: u8) -> usize {
         let Branch { value, .. } = pages.line(record, slot).branch(slot);
         value.unwrap().index()
     }
@@ -251,7 +282,7 @@ mod tests {
     #[test]
     fn pages_that_empty_at_the_end_are_given_up() {
         let mut arena = Arena::new();
-        let records: Vec<Record> = (0..100).map(|_| arena.insert(&lines(LINES_MAX, 7))).collect();
+        let records: Vec<Node> = (0..100).map(|_| arena.insert(&lines(LINES_MAX, 7))).collect();
         assert_eq!(
             arena.pages().memory_bytes(),
             13 * size_of::<Page>(),

@@ -27,13 +27,13 @@ use std::hint::select_unpredictable;
 /// Slots of a record.
 pub(super) const SLOTS: usize = 256;
 /// Bounds of a line; there is one entry more.
-const BOUNDS: usize = 16;
+pub(super) const BOUNDS: usize = 16;
 /// 16-bit words of a line for entries and branches.
-const WORDS: usize = 24;
+pub(super) const WORDS: usize = 24;
 /// Words of a [`Branch`].
 const BRANCH_WORDS: usize = 3;
 /// Marks an entry that leads to a child.
-const CHILD: u16 = 0x8000;
+pub(super) const CHILD: u16 = 0x8000;
 /// Most lines of a record. The four slots of each then fit their line even if they all have children.
 pub(super) const LINES_MAX: usize = 64;
 
@@ -41,36 +41,37 @@ pub(super) const LINES_MAX: usize = 64;
 #[derive(Clone, Copy, Debug)]
 #[repr(C, align(64))]
 pub(super) struct Line {
-    bounds: [u8; BOUNDS],
-    words: [u16; WORDS],
+    pub(super) bounds: [u8; BOUNDS],
+    /// Little-endian.
+    pub(super) words: [[u8; 2]; WORDS],
 }
 
 const _: () = assert!(size_of::<Line>() == 64);
 
-/// The number of a record; [`arena`](super::arena) says what its bits mean.
+/// The number of a record or of a list; [`arena`](super::arena) says what its bits mean.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) struct Record(pub(super) u32);
+pub(super) struct Node(pub(super) u32);
 
-impl Record {
-    /// No record, and at the same time the number of one whose only line is empty.
+impl Node {
+    /// Neither, and at the same time the number of a record whose only line is empty.
     pub(super) const NONE: Self = Self(8);
 }
 
-/// What a slot leads to: a value and, where longer prefixes exist, a record.
+/// What a slot leads to: a value and, where longer prefixes exist, a node.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) struct Branch {
-    /// The record of the next eight bits, or [`Record::NONE`].
-    pub(super) record: Record,
+    /// The record of the next eight bits, or a list, or [`Node::NONE`].
+    pub(super) node: Node,
     /// The route of this level, if there is one.
     pub(super) value: Option<Value>,
 }
 
 impl Branch {
-    pub(super) const NOWHERE: Self = Self { record: Record::NONE, value: None };
+    pub(super) const NOWHERE: Self = Self { node: Node::NONE, value: None };
 }
 
 impl Line {
-    pub(super) const EMPTY: Self = Self { bounds: [u8::MAX; BOUNDS], words: [0; WORDS] };
+    pub(super) const EMPTY: Self = Self { bounds: [u8::MAX; BOUNDS], words: [[0; 2]; WORDS] };
 
     /// What `slot`, which is one of this line, leads to.
     ///
@@ -78,13 +79,18 @@ impl Line {
     /// words of a branch are read from anywhere in the line and not used.
     #[inline(always)]
     pub(super) fn branch(&self, slot: u8) -> Branch {
-        let entry = self.words[self.rank(slot)];
+        let entry = self.word(self.rank(slot));
         let is_child = entry & CHILD != 0;
         let at = usize::from(entry % 32).min(WORDS - BRANCH_WORDS);
-        let record = u32::from(self.words[at]) | u32::from(self.words[at + 1]) << 16;
-        let value = select_unpredictable(is_child, self.words[at + 2], entry);
-        let record = select_unpredictable(is_child, record, Record::NONE.0);
-        Branch { record: Record(record), value: Value::from_entry(value) }
+        let node = u32::from(self.word(at)) | u32::from(self.word(at + 1)) << 16;
+        let value = select_unpredictable(is_child, self.word(at + 2), entry);
+        let node = select_unpredictable(is_child, node, Node::NONE.0);
+        Branch { node: Node(node), value: Value::from_entry(value) }
+    }
+
+    #[inline(always)]
+    pub(super) fn word(&self, at: usize) -> u16 {
+        u16::from_le_bytes(self.words[at])
     }
 
     /// The number of bounds below `slot`.
@@ -106,56 +112,57 @@ impl Line {
         let mut before = None;
         for slot in (first..=u8::MAX).take(count) {
             let value = Value::to_entry(slots.values[usize::from(slot)]);
-            let child = slots.child(slot);
-            if before != Some(value) || child != Record::NONE {
-                if let Some(bound) = usize::checked_sub(entries, 1) {
-                    *line.bounds.get_mut(bound)? = slot - 1;
-                }
-                entries += 1;
+            let child = slots.child(usize::from(slot));
+            if before == Some((value, child)) {
+                continue;
             }
-            if child != Record::NONE {
+            if let Some(bound) = usize::checked_sub(entries, 1) {
+                *line.bounds.get_mut(bound)? = slot - 1;
+            }
+            entries += 1;
+            if child != Node::NONE {
                 end = end.checked_sub(BRANCH_WORDS)?;
                 let [a, b, c, d] = child.0.to_le_bytes();
-                let branch = [u16::from_le_bytes([a, b]), u16::from_le_bytes([c, d]), value];
+                let branch = [[a, b], [c, d], value.to_le_bytes()];
                 line.words[end..end + BRANCH_WORDS].copy_from_slice(&branch);
             }
             if entries > end {
                 return None;
             }
             let place = CHILD | u16::try_from(end).unwrap_or_default();
-            line.words[entries - 1] = if child == Record::NONE { value } else { place };
-            before = (child == Record::NONE).then_some(value);
+            line.words[entries - 1] = if child == Node::NONE { value } else { place }.to_le_bytes();
+            before = Some((value, child));
         }
         Some(line)
     }
 }
 
 /// A record that can be changed.
-#[derive(Clone, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug)]
 pub(super) struct Slots {
     pub(super) values: [Option<Value>; SLOTS],
-    /// The record below each slot.
-    children: [Record; SLOTS],
+    /// The node below each slot. Neighbors may have the same list.
+    children: [Node; SLOTS],
 }
 
 impl Slots {
     pub(super) const fn new() -> Self {
-        Self { values: [None; SLOTS], children: [Record::NONE; SLOTS] }
+        Self { values: [None; SLOTS], children: [Node::NONE; SLOTS] }
     }
 
     /// True if no address would find anything here.
     pub(super) fn is_empty(&self) -> bool {
-        self.children.iter().all(|record| *record == Record::NONE) && self.values.iter().all(Option::is_none)
+        self.children.iter().all(|node| *node == Node::NONE) && self.values.iter().all(Option::is_none)
     }
 
-    /// The record below `slot`.
-    pub(super) fn child(&self, slot: u8) -> Record {
-        self.children[usize::from(slot)]
+    /// The node below `slot`.
+    pub(super) fn child(&self, slot: usize) -> Node {
+        self.children[slot]
     }
 
-    /// Sets or, with [`Record::NONE`], removes the record below `slot`.
-    pub(super) fn set_child(&mut self, slot: u8, record: Record) {
-        self.children[usize::from(slot)] = record;
+    /// Sets or, with [`Node::NONE`], removes the node below `slot`.
+    pub(super) fn set_child(&mut self, slot: usize, node: Node) {
+        self.children[slot] = node;
     }
 
     /// The lines of the record, as few as possible.
@@ -184,7 +191,7 @@ impl Slots {
         for slot in 0..=u8::MAX {
             let branch = lines[usize::from(slot) / slots_per_line].branch(slot);
             slots.values[usize::from(slot)] = branch.value;
-            slots.children[usize::from(slot)] = branch.record;
+            slots.children[usize::from(slot)] = branch.node;
         }
         slots
     }
@@ -231,25 +238,37 @@ mod tests {
     #[test]
     fn a_record_whose_slots_all_have_children_is_the_longest() {
         let mut slots = Slots::new();
-        for slot in 0..=u8::MAX {
-            slots.set_child(slot, Record(u32::MAX - u32::from(slot)));
-            slots.values[usize::from(slot)] = value(usize::from(slot) % 3 * 16_000);
+        for (slot, number) in (0..SLOTS).zip(0..) {
+            slots.set_child(slot, Node(u32::MAX - number));
+            slots.values[slot] = value(slot % 3 * 16_000);
         }
         assert_eq!(lines_of(&slots), LINES_MAX);
-        (0..=u8::MAX).for_each(|slot| slots.set_child(slot, Record::NONE));
+        (0..SLOTS).for_each(|slot| slots.set_child(slot, Node::NONE));
         assert_eq!(lines_of(&slots), 16);
+    }
+
+    #[test]
+    fn neighbors_with_the_same_list_share_its_branch() {
+        let mut slots = Slots::new();
+        (64..128).for_each(|slot| slots.set_child(slot, Node(79)));
+        slots.values[100..].fill(value(3));
+        assert_eq!(lines_of(&slots), 1);
+        let line = Line::encode(&slots, 0, SLOTS).unwrap();
+        assert_eq!((line.branch(64), line.branch(99)), (line.branch(98), line.branch(64)));
+        assert_eq!(line.branch(127), Branch { node: Node(79), value: value(3) });
+        assert_eq!(line.branch(128), Branch { node: Node::NONE, value: value(3) });
     }
 
     #[test]
     fn a_child_parts_its_neighbors_with_the_same_value() {
         let mut slots = Slots::new();
         slots.values[7..250].fill(value(0));
-        slots.set_child(100, Record(77));
-        slots.set_child(101, Record(1 << 31 | 78));
+        slots.set_child(100, Node(77));
+        slots.set_child(101, Node(1 << 31 | 78));
         assert_eq!(lines_of(&slots), 1);
         let line = Line::encode(&slots, 0, SLOTS).unwrap();
-        assert_eq!(line.branch(99), Branch { record: Record::NONE, value: value(0) });
-        assert_eq!(line.branch(101), Branch { record: Record(1 << 31 | 78), value: value(0) });
+        assert_eq!(line.branch(99), Branch { node: Node::NONE, value: value(0) });
+        assert_eq!(line.branch(101), Branch { node: Node(1 << 31 | 78), value: value(0) });
         assert_eq!(line.branch(250), Branch::NOWHERE);
     }
 }

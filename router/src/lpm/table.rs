@@ -2,8 +2,9 @@
 
 use super::address::{Address, ROOT_BITS};
 use super::arena::Pages;
-use super::record::{Branch, Record};
-use super::{LongestPrefixMatch, Value};
+use super::builder::window;
+use super::record::{Branch, Node};
+use super::{LongestPrefixMatch, Value, burst};
 use std::hint::select_unpredictable;
 use std::marker::PhantomData;
 use std::sync::Arc;
@@ -15,7 +16,7 @@ pub(super) const CHUNKS: usize = (1 << ROOT_BITS) / CHUNK_BRANCHES;
 
 /// Addresses looked up together. Their states fit the nearest cache, and there are enough of them to keep
 /// every miss under way that the processor can.
-const LANES: usize = 64;
+pub(super) const LANES: usize = 64;
 
 /// A piece of the root.
 pub(super) type Chunk = [Branch; CHUNK_BRANCHES];
@@ -35,13 +36,13 @@ struct Pending(u64);
 
 impl Pending {
     #[inline(always)]
-    fn new(Record(record): Record, lane: usize) -> Self {
+    fn new(Node(record): Node, lane: usize) -> Self {
         Self(u64::from(record) << 32 | (lane % LANES) as u64)
     }
 
     #[inline(always)]
-    fn record(self) -> Record {
-        Record((self.0 >> 32) as u32)
+    fn record(self) -> Node {
+        Node((self.0 >> 32) as u32)
     }
 
     #[inline(always)]
@@ -66,24 +67,30 @@ impl<A: Address> Table<A> {
         self.root[root / CHUNK_BRANCHES][root % CHUNK_BRANCHES]
     }
 
-    /// The first `count` look-ups: the root for all of them, then the records for those that have any, so that
-    /// the loads of one do not wait for those of another. These are kept together: whether a look-up goes on
-    /// cannot be predicted, so no jump depends on it.
+    /// The first `count` look-ups: the root for all of them, then the nodes for those that have any, so that
+    /// the loads of one do not wait for those of another.
     #[inline(never)]
     fn lookup_lanes(&self, addresses: &[A; LANES], count: usize, values: &mut [Option<Value>; LANES]) {
+        if A::BITS == 32 {
+            self.lookup_short(addresses, count, values);
+        } else {
+            burst::lookup(&self.pages, |address| self.branch(address), addresses, count, values);
+        }
+    }
+
+    /// Look-ups of which few pass more than one record: those of IPv4. The ones that pass any are kept together:
+    /// whether one does cannot be predicted, so no jump depends on it.
+    #[inline(always)]
+    fn lookup_short(&self, addresses: &[A; LANES], count: usize, values: &mut [Option<Value>; LANES]) {
         let mut pending = [Pending::default(); LANES];
         let mut waiting = 0_usize;
         for lane in 0..count.min(LANES) {
             let branch = self.branch(addresses[lane]);
             values[lane] = branch.value;
-            pending[waiting % LANES] = Pending::new(branch.record, lane);
-            waiting = waiting.wrapping_add(usize::from(branch.record != Record::NONE));
+            pending[waiting % LANES] = Pending::new(branch.node, lane);
+            waiting = waiting.wrapping_add(usize::from(branch.node != Node::NONE));
         }
-        if A::BITS == 32 {
-            self.finish(addresses, &pending[..waiting.min(LANES)], values);
-        } else {
-            self.finish_by_levels(addresses, pending, waiting, values);
-        }
+        self.finish(addresses, &pending[..waiting.min(LANES)], values);
     }
 
     /// The rest of look-ups of which few pass more than one record, so that jumps are predicted: those of IPv4.
@@ -91,41 +98,15 @@ impl<A: Address> Table<A> {
     fn finish(&self, addresses: &[A; LANES], pending: &[Pending], values: &mut [Option<Value>; LANES]) {
         for pending in pending {
             let (mut record, lane) = (pending.record(), pending.lane());
-            let (mut value, mut level) = (values[lane], 0_u32);
-            while record != Record::NONE {
-                let slot = addresses[lane].slot(level);
+            let (mut value, mut position) = (values[lane], 2_u32);
+            while record != Node::NONE {
+                let slot = addresses[lane].byte(position);
                 let branch = self.pages.line(record, slot).branch(slot);
                 value = select_unpredictable(branch.value.is_some(), branch.value, value);
-                record = branch.record;
-                level = level.wrapping_add(1);
+                record = branch.node;
+                position = position.wrapping_add(1);
             }
             values[lane] = value;
-        }
-    }
-
-    /// The rest of look-ups of which nobody knows how many records they pass, level by level: those of IPv6.
-    #[inline(always)]
-    fn finish_by_levels(
-        &self,
-        addresses: &[A; LANES],
-        mut pending: [Pending; LANES],
-        mut waiting: usize,
-        values: &mut [Option<Value>; LANES],
-    ) {
-        let mut level = 0_u32;
-        while waiting > 0 {
-            let mut still = 0_usize;
-            for at in 0..waiting.min(LANES) {
-                let (record, lane) = (pending[at].record(), pending[at].lane());
-                let slot = addresses[lane].slot(level);
-                let branch = self.pages.line(record, slot).branch(slot);
-                let is_better = branch.value.is_some();
-                values[lane] = select_unpredictable(is_better, branch.value, values[lane]);
-                pending[still % LANES] = Pending::new(branch.record, lane);
-                still = still.wrapping_add(usize::from(branch.record != Record::NONE));
-            }
-            waiting = still;
-            level = level.wrapping_add(1);
         }
     }
 }
@@ -134,14 +115,22 @@ impl<A: Address> LongestPrefixMatch for Table<A> {
     type Address = A;
 
     fn lookup(&self, address: A) -> Option<Value> {
-        let mut branch = self.branch(address);
-        let mut value = branch.value;
-        let mut level = 0_u32;
-        while branch.record != Record::NONE {
-            let slot = address.slot(level);
-            branch = self.pages.line(branch.record, slot).branch(slot);
-            value = branch.value.or(value);
-            level = level.wrapping_add(1);
+        let Branch { mut node, mut value } = self.branch(address);
+        let mut position = 2_u8;
+        while node != Node::NONE {
+            let found = if A::BITS > 32 && node.is_list() {
+                let hit = self.pages.list(node).find(window(address, position));
+                position = position.wrapping_add(hit.skip);
+                node = hit.node;
+                hit.value
+            } else {
+                let slot = address.byte(u32::from(position));
+                let branch = self.pages.line(node, slot).branch(slot);
+                position = position.wrapping_add(u8::from(!branch.node.is_list()));
+                node = branch.node;
+                branch.value
+            };
+            value = found.or(value);
         }
         value
     }
