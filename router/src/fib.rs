@@ -79,7 +79,7 @@ impl Fib {
     /// which therefore take the same way as long as it exists.
     #[must_use]
     pub fn lookup(&self, destination: IpAddr, flow_hash: u32) -> RouteDecision<'_> {
-        self.decide(self.find(destination), flow_hash)
+        self.decide(self.find(destination), || flow_hash)
     }
 
     /// The matches of a burst of IPv4 destinations, for [`Fib::decide`]: `matches[i]` is for
@@ -93,12 +93,16 @@ impl Fib {
         self.v6.lookup_burst(destinations, matches);
     }
 
-    /// The decision for a match that this table found.
+    /// The decision for a match that this table found. `flow_hash` is asked for the flow's hash only where there is a
+    /// choice.
     #[inline]
     #[must_use]
-    pub fn decide(&self, found: Option<Value>, flow_hash: u32) -> RouteDecision<'_> {
+    pub fn decide(&self, found: Option<Value>, flow_hash: impl FnOnce() -> u32) -> RouteDecision<'_> {
         match self.target(found).map(|target| &target.action) {
-            Some(Action::Forward(hops)) => RouteDecision::Forward(hops.of_flow(flow_hash)),
+            Some(Action::Forward(hops)) => RouteDecision::Forward(match hops.all() {
+                [only] => only,
+                _ => hops.of_flow(flow_hash()),
+            }),
             Some(Action::Connected { port }) => RouteDecision::Connected { port: *port },
             Some(Action::Local) => RouteDecision::Local,
             Some(Action::Blackhole) => RouteDecision::Blackhole,
@@ -113,7 +117,14 @@ impl Fib {
     /// there is no route, or none that leads out.
     #[must_use]
     pub fn ports_toward(&self, address: IpAddr) -> &[PortId] {
-        self.target(self.find(address)).map_or(&[], |target| &target.ports)
+        self.ports_of(self.find(address))
+    }
+
+    /// The same for a match that this table found.
+    #[inline]
+    #[must_use]
+    pub fn ports_of(&self, found: Option<Value>) -> &[PortId] {
+        self.target(found).map_or(&[], |target| &target.ports)
     }
 
     /// Memory that look-ups use, in bytes. Some of it may be shared with older and newer tables.

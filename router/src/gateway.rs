@@ -25,6 +25,9 @@ use crate::validate::{AddressRules, is_link_local};
 
 mod echo;
 
+/// What an Ethernet frame carries at least: those of 60 bytes.
+const ETHERNET_PAYLOAD_BYTES_MIN: usize = packet::ethernet::FRAME_BYTES_MIN - packet::ethernet::HEADER_BYTES;
+
 /// A gateway defends an address at most once in this time (RFC 5227 §2.4 c).
 pub const DEFEND_INTERVAL_MS: u64 = 10_000;
 
@@ -116,7 +119,11 @@ impl Gateway {
     /// RFC 826, "Packet Reception": swap the fields, put our MAC in, and make it a reply.
     fn reply_arp(&self, frame: &mut Frame, layout: &Layout, asker: MacAddress) -> Option<()> {
         let start = usize::from(layout.network_offset);
-        let packet: &mut [u8; arp::PACKET_BYTES] = frame.bytes_mut().get_mut(start..)?.first_chunk_mut()?;
+        // As much padding as Ethernet may want, and nothing in it.
+        frame.truncate(start + ETHERNET_PAYLOAD_BYTES_MIN);
+        let (packet, padding) = frame.bytes_mut().get_mut(start..)?.split_first_chunk_mut()?;
+        let packet: &mut [u8; arp::PACKET_BYTES] = packet;
+        padding.fill(0);
         let (sender, target) = packet[8..].split_at_mut(10);
         sender.swap_with_slice(target);
         sender[..6].copy_from_slice(&self.mac.0);

@@ -13,8 +13,9 @@
 //! is completed in the quotation. Padding is not quoted. The frame itself stays as it is.
 //!
 //! **Where it goes.** Back to the MAC that the packet came from, with its VLAN tags. The source is the gateway's
-//! address on the port that the packet came in by. IPv4 errors carry precedence 6 (RFC 1812 §4.3.2.5) and are
-//! atomic (DF, identification 0: RFC 6864 §4.1), so that no counter can be read from outside.
+//! address on the port that the packet came in by. IPv4 errors carry precedence 6 and the packet's type of service
+//! (RFC 1812 §4.3.2.5), and are atomic (DF, identification 0: RFC 6864 §4.1), so that no counter can be read from
+//! outside.
 
 use std::net::IpAddr;
 
@@ -240,7 +241,8 @@ fn finish(packet: &mut [u8], message: &mut [u8], problem: Problem, from: IpAddr,
     message[4..8].copy_from_slice(&word.to_be_bytes());
     let pseudo = match (from, to) {
         (IpAddr::V4(from), IpAddr::V4(to)) => {
-            packet.copy_from_slice(&ipv4_header(from, to, message_bytes)?);
+            let provoking_tos = message.get(icmp::HEADER_BYTES + 1).copied().unwrap_or(0);
+            packet.copy_from_slice(&ipv4_header(from, to, message_bytes, provoking_tos)?);
             Sum::ZERO
         }
         (IpAddr::V6(from), IpAddr::V6(to)) => {
@@ -258,15 +260,23 @@ fn finish(packet: &mut [u8], message: &mut [u8], problem: Problem, from: IpAddr,
     Some(())
 }
 
+/// Precedence 6 (RFC 1812 §4.3.2.5).
+const PRECEDENCE: u8 = 0xc0;
+
+/// The bits of the type of service that an error has from the packet that provoked it: all but its precedence, and
+/// what has become of the rest, the two of congestion notification (RFC 3168).
+const TOS_BITS: u8 = 0x1c;
+
 /// The header of an error of `message_bytes` bytes.
 fn ipv4_header(
     from: std::net::Ipv4Addr,
     to: std::net::Ipv4Addr,
     message_bytes: u16,
+    provoking_tos: u8,
 ) -> Option<[u8; ipv4::HEADER_BYTES]> {
     let mut header = [0; ipv4::HEADER_BYTES];
     let total_bytes = message_bytes.checked_add(20)?;
-    header[..2].copy_from_slice(&[0x45, 0xc0]);
+    header[..2].copy_from_slice(&[0x45, PRECEDENCE | provoking_tos & TOS_BITS]);
     header[2..4].copy_from_slice(&total_bytes.to_be_bytes());
     header[6..10].copy_from_slice(&[0x40, 0, HOP_LIMIT, ip_protocol::ICMP]);
     header[12..16].copy_from_slice(&from.octets());

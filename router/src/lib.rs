@@ -15,7 +15,6 @@ pub mod fib;
 pub mod fragment;
 pub mod gateway;
 pub mod icmp_error;
-mod keyed_hash;
 pub mod lpm;
 pub mod neighbor;
 pub mod next_hop;

@@ -22,7 +22,7 @@
 //! 4. Answers reach control through [`Gateway::answer`](crate::gateway::Gateway::answer), which has checked them,
 //!    and [`Neighbors::heard`]. [`Action::Resolved`] makes the workers send what waits
 //!    ([`WaitingRoom::take`]), [`Action::Unreachable`] makes them answer it with host unreachable. The same happens
-//!    to what has waited too long, whatever control does ([`WaitingRoom::expire`]).
+//!    to what has waited too long, whatever control does ([`WaitingRoom::overdue`]).
 //! 5. [`Lookup::Unreachable`]: a neighbor that has just been given up. Frames for it are answered at once, so a
 //!    flood to it costs neither memory nor solicitations.
 //!

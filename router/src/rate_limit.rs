@@ -23,7 +23,7 @@ use std::net::IpAddr;
 
 use packet::{PORTS_MAX, PortId};
 
-use crate::keyed_hash::KeyedHash;
+use packet::keyed_hash::KeyedHash;
 
 /// Buckets of each of the two rows that destinations share.
 pub const ROW_BUCKETS: usize = 1 << 10;

@@ -238,6 +238,12 @@ impl Rib {
         self.offers.values().flatten()
     }
 
+    /// The offers for exactly this prefix, the better ones first; usable or not.
+    #[must_use]
+    pub fn routes_to(&self, prefix: IpNet) -> &[Route] {
+        self.offers.get(&prefix).map_or(&[], Vec::as_slice)
+    }
+
     /// All prefixes.
     pub fn prefixes(&self) -> impl Iterator<Item = IpNet> {
         self.offers.keys().copied()
@@ -292,7 +298,8 @@ impl Rib {
     }
 
     /// The port of the longest connected network that contains `address`.
-    fn port_toward(&self, address: IpAddr) -> Option<PortId> {
+    #[must_use]
+    pub fn port_toward(&self, address: IpAddr) -> Option<PortId> {
         let containing = self.networks.iter().filter(|(network, _)| network.contains(&address));
         containing.max_by_key(|(network, _)| network.prefix_len()).map(|(_, port)| *port)
     }

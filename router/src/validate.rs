@@ -29,7 +29,7 @@ use crate::icmp_error::Problem;
 /// What the packet alone says about being forwarded.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Validity {
-    /// It may be; a route decides.
+    /// It may be; a route decides. (Or, if it is for the gateway: it may be looked at.)
     Forwardable,
     /// To be discarded in silence.
     Discard(DropReason),
@@ -125,7 +125,6 @@ impl AddressRules {
     /// Each rule for itself, for the reason.
     #[cold]
     fn look_closely_at_ipv4(&self, bytes: &[u8], header: &ipv4::Header<'_>) -> Result<(), Validity> {
-        check_ipv4_options(header.options())?;
         let (source, destination) = (header.source(), header.destination());
         check(!is_for_many(bytes) || destination.is_multicast(), DropReason::LinkBroadcast)?;
         let may_cross = |address: Ipv4Addr| self.is_v4_host(address) && !address.is_link_local();
@@ -133,8 +132,27 @@ impl AddressRules {
         check(!destination.is_multicast(), DropReason::MulticastNotRouted)?;
         check(!self.is_directed_broadcast(destination), DropReason::DirectedBroadcast)?;
         check(may_cross(destination), DropReason::MartianDestination)?;
+        // Behind the addresses, for this may have to be told, and that only to a host about a host.
+        check_ipv4_options(header.options())?;
         check_hop_limit(header.ttl())
     }
+}
+
+/// Judges a packet for the gateway itself, as far as its IP header goes: checksum, options, source route.
+#[must_use]
+pub fn validate_for_gateway(bytes: &[u8], layout: &Layout) -> Validity {
+    let network = bytes.get(usize::from(layout.network_offset)..).unwrap_or_default();
+    let judged = match layout.network {
+        Network::Ipv4 => match ipv4::Header::new(network) {
+            Some(header) => check(header.checksum_is_valid(), DropReason::BadIpChecksum)
+                .and_then(|()| check_ipv4_options(header.options())),
+            None => Err(Validity::Discard(DropReason::BadIpHeader)),
+        },
+        Network::Ipv6 => check(!has_routing_header_0(bytes, layout), DropReason::SourceRoute),
+        Network::Malformed => Err(Validity::Discard(DropReason::BadIpHeader)),
+        Network::Opaque | Network::Arp => Err(Validity::Discard(DropReason::NotForGateway)),
+    };
+    judged.err().unwrap_or(Validity::Forwardable)
 }
 
 #[inline]

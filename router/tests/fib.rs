@@ -147,7 +147,7 @@ fn bursts_are_decided_as_single_packets_are() {
     let mut matches = vec![None; 100];
     fib.find_burst_v4(&destinations, &mut matches);
     for (destination, found) in destinations.iter().zip(matches) {
-        assert_eq!(fib.decide(found, 5), fib.lookup((*destination).into(), 5), "{destination}");
+        assert_eq!(fib.decide(found, || 5), fib.lookup((*destination).into(), 5), "{destination}");
     }
 }
 

@@ -92,6 +92,9 @@ pub(super) fn reply(frame: &mut Frame, layout: &Layout, mac: MacAddress) -> Opti
         icmp::ECHO_REPLY
     } else {
         let fixed: &mut [u8; ipv6::HEADER_BYTES] = packet.first_chunk_mut()?;
+        // The traffic class stays; the flow is the asker's (RFC 6437 §3).
+        fixed[1] &= 0xf0;
+        fixed[2..4].fill(0);
         fixed[7] = HOP_LIMIT;
         let (source, destination) = fixed[8..].split_at_mut(16);
         source.swap_with_slice(destination);

@@ -51,6 +51,24 @@ fn an_arp_request_for_an_own_address_is_answered_to_the_asker() {
 }
 
 #[test]
+fn the_padding_of_an_arp_request_is_not_in_the_reply() {
+    let request = arp::request(end(POD, PODS), OURS);
+    for padding in [0, 18, 1400] {
+        let padded = [&request[..42], &vec![0xee; padding]].concat();
+        let (_, reply) = ask(&padded);
+        assert_eq!(reply, arp::reply(end(MAC, OURS), end(POD, PODS))[..42 + padding.min(18)]);
+    }
+}
+
+#[test]
+fn a_reply_keeps_the_traffic_class_and_has_no_flow_label() {
+    let mut request = echo("fd00::9", "fd00::1", b"data");
+    request[14..18].copy_from_slice(&[0x6b, 0x81, 0x23, 0x45]);
+    let (_, reply) = ask(&request);
+    assert_eq!(reply[14..18], [0x6b, 0x80, 0, 0]);
+}
+
+#[test]
 fn an_arp_probe_is_answered_and_tells_nothing() {
     let probe = arp::request(end(POD, Ipv4Addr::UNSPECIFIED), OURS);
     let (answer, reply) = ask(&probe);

@@ -108,6 +108,17 @@ fn an_ipv4_error_has_precedence_six_and_is_atomic() {
 }
 
 #[test]
+fn an_ipv4_error_has_the_type_of_service_of_its_packet_but_neither_precedence_nor_congestion() {
+    for (tos, expected) in [(0x10, 0xd0), (0x1c, 0xdc), (0xb8, 0xd8), (0x03, 0xc0), (0xff, 0xdc)] {
+        let mut frame = frame(false, 17, 20);
+        frame[15] = tos;
+        let error = report(&frame, Problem::HopLimitExceeded).unwrap();
+        assert_eq!(error[15], expected, "{tos:#x}");
+        assert!(ipv4::Header::new(&error[14..]).unwrap().checksum_is_valid());
+    }
+}
+
+#[test]
 fn there_is_no_error_about_an_error_or_a_redirect() {
     for (is_v6, protocol, at) in [(false, 1, 34), (true, 58, 54)] {
         for kind in 0..=u8::MAX {

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use packet::{MacAddress, PortId};
 
 use super::{Neighbor, State};
-use crate::keyed_hash::KeyedHash;
+use packet::keyed_hash::KeyedHash;
 
 /// What a worker knows of a next hop.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

@@ -84,7 +84,7 @@ fn read_arp(bytes: &[u8], layout: &Layout) -> Result<Option<Message>, DropReason
     if !is_station(mac) || !may_be_sender || (is_request && !is_host(target)) {
         return Err(DropReason::BadNeighborMessage);
     }
-    // A request for oneself is an announcement (RFC 5227 §3).
+    // A request for oneself is an announcement (RFC 5227 §2.3).
     Ok(Some(if is_request && sender != target {
         Message::Solicitation { target: target.into(), asker: sender.into(), mac: Some(mac) }
     } else {

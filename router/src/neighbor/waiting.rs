@@ -10,7 +10,7 @@ use std::net::IpAddr;
 use hashbrown::HashTable;
 use packet::{PORTS_MAX, PortId};
 
-use crate::keyed_hash::KeyedHash;
+use packet::keyed_hash::KeyedHash;
 
 /// The bounds of a waiting room.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -19,7 +19,9 @@ pub struct WaitingLimits {
     pub frames_max: usize,
     /// Most frames for one neighbor, at least one. Linux: 101 of the common size (`unres_qlen_bytes` of 212 992).
     pub frames_per_neighbor_max: usize,
-    /// Most frames that came in by one port.
+    /// Most frames that came in by one port, which at no time may have more than there is room for still. So ports that
+    /// flood leave as much as each of them has: two take two thirds of the room, not all of it, and whoever comes next
+    /// finds a place.
     pub frames_per_port_max: usize,
     /// Most neighbors that frames wait for.
     pub neighbors_max: usize,
@@ -136,7 +138,8 @@ impl<T> WaitingRoom<T> {
         let Some(of_port) = self.by_port.get(ingress.index()).copied() else {
             return Queued::Refused(frame);
         };
-        let port_is_full = of_port >= self.limits.frames_per_port_max;
+        let free = self.limits.frames_max.saturating_sub(self.len());
+        let port_is_full = of_port >= self.limits.frames_per_port_max.min(free);
         let known = self.find(address);
         let oldest = match known.and_then(|index| self.awaited.get(at(index)).map(|it| (index, it.frames))) {
             Some((index, frames)) if frames >= self.limits.frames_per_neighbor_max => {
@@ -145,7 +148,7 @@ impl<T> WaitingRoom<T> {
                 }
                 self.pop(index)
             }
-            _ if port_is_full || self.len() >= self.limits.frames_max => return Queued::Refused(frame),
+            _ if port_is_full => return Queued::Refused(frame),
             _ => None,
         };
         let Some(index) = known.or_else(|| self.admit(address, now_ms)) else {
@@ -170,21 +173,42 @@ impl<T> WaitingRoom<T> {
         given
     }
 
-    /// Gives the frames that have waited too long to `give`, with the neighbor that they waited for. Looks at
-    /// `neighbors` neighbors at most and goes on with the next ones next time; returns the number of frames.
-    pub fn expire(&mut self, now_ms: u64, neighbors: usize, mut give: impl FnMut(IpAddr, T)) -> usize {
-        let mut given = 0;
+    /// The frame that has waited longest for `address`.
+    pub fn take_one(&mut self, address: IpAddr) -> Option<T> {
+        let index = self.find(address)?;
+        let frame = self.pop(index);
+        if self.awaited.get(at(index)).is_none_or(|it| it.head == NONE) {
+            self.dismiss(index);
+        }
+        frame
+    }
+
+    /// True if frames wait for `address`: another one for it has to wait behind them.
+    #[must_use]
+    pub fn awaits(&self, address: IpAddr) -> bool {
+        !self.is_empty() && self.find(address).is_some()
+    }
+
+    /// The neighbors that frames wait for.
+    pub fn awaited(&self) -> impl Iterator<Item = IpAddr> {
+        self.awaited.iter().filter(|it| it.head != NONE).map(|it| it.address)
+    }
+
+    /// A neighbor that frames have waited for too long. Looks at `neighbors` neighbors at most and goes on with the
+    /// next ones next time.
+    pub fn overdue(&mut self, now_ms: u64, neighbors: usize) -> Option<IpAddr> {
         for _ in 0..neighbors.min(self.awaited.len()) {
             let index = self.cursor;
             self.cursor = (index + 1) % self.awaited.len();
-            let Some(awaited) = self.awaited.get(index) else { continue };
-            let address = awaited.address;
-            let has_waited = awaited.since_ms.saturating_add(self.limits.wait_ms) <= now_ms;
-            if awaited.head != NONE && has_waited {
-                given += self.take(address, |frame| give(address, frame));
+            let found = self
+                .awaited
+                .get(index)
+                .filter(|it| it.head != NONE && it.since_ms.saturating_add(self.limits.wait_ms) <= now_ms);
+            if let Some(awaited) = found {
+                return Some(awaited.address);
             }
         }
-        given
+        None
     }
 
     fn find(&self, address: IpAddr) -> Option<u32> {

@@ -171,6 +171,37 @@ fn malformed_options_are_a_parameter_problem_that_points_at_them() {
 }
 
 #[test]
+fn a_packet_that_no_host_sent_or_awaits_is_owed_no_word_of_its_options() {
+    let malformed = [30, 9, 0, 0];
+    for (at, address, reason) in [
+        (26, [127, 0, 0, 1], DropReason::MartianSource),
+        (30, [127, 0, 0, 1], DropReason::MartianDestination),
+        (30, [224, 0, 0, 9], DropReason::MulticastNotRouted),
+    ] {
+        let mut frame = with_options(&malformed);
+        frame[at..at + 4].copy_from_slice(&address);
+        sum(&mut frame);
+        assert_eq!(judge(&frame), Validity::Discard(reason));
+    }
+}
+
+#[test]
+fn for_the_gateway_checksum_options_and_source_route_are_judged_and_nothing_else() {
+    let judge = |frame: &[u8]| validate_for_gateway(frame, &parse(frame).unwrap());
+    let mut last = frame("127.0.0.1", "224.0.0.1");
+    last[22] = 0;
+    sum(&mut last);
+    assert_eq!(judge(&last), Validity::Forwardable, "neither addresses nor hops");
+    last[24] ^= 1;
+    assert_eq!(judge(&last), Validity::Discard(DropReason::BadIpChecksum));
+    let source_route = with_options(&[131, 7, 4, 10, 9, 0, 9, 0]);
+    assert_eq!(judge(&source_route), Validity::Discard(DropReason::SourceRoute));
+    let problem = Problem::Parameter { pointer: 20 };
+    let malformed = with_options(&[30, 9, 0, 0]);
+    assert_eq!(judge(&malformed), Validity::Refuse(DropReason::BadIpOptions, problem));
+}
+
+#[test]
 fn the_last_hop_is_refused_and_the_sender_is_owed_word() {
     for (source, destination, at) in [("10.244.1.2", "198.51.100.1", 22), ("fd00::1", "2001:db8::1", 21)] {
         for hop_limit in 0..=3 {

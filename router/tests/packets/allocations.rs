@@ -117,7 +117,9 @@ fn looking_neighbors_up_and_waiting_for_them_allocates_nothing() {
                     _ => {}
                 }
             }
-            room.expire(u64::from(round) * 40, 64, |_, _| {});
+            while let Some(address) = room.overdue(u64::from(round) * 40, 64) {
+                room.take(address, |_| {});
+            }
             room.take(host(round * 1000 + 150), |_| {});
         }
     });

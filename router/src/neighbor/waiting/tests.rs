@@ -70,10 +70,25 @@ fn a_port_that_has_its_share_waiting_is_refused_and_others_are_not() {
 }
 
 #[test]
+fn ports_that_flood_leave_room_for_others() {
+    for flooding in 1..20 {
+        let mut room = room(100, 100, 50, 100);
+        for round in 0..100 {
+            for ingress in 0..flooding {
+                room.push(host(round), port(ingress), 0, 0);
+            }
+        }
+        let each = 100 / (usize::from(flooding) + 1);
+        assert!(100 - room.len() >= each, "{flooding}: {} wait", room.len());
+        assert_eq!(room.push(host(200), port(99), 1, 0), Queued::Waiting { ask: true });
+    }
+}
+
+#[test]
 fn frames_and_neighbors_are_bounded_in_all() {
     let mut few_frames = room(4, 3, 100, 10);
-    let accepted = (0..100_u8).filter(|n| few_frames.push(host(n % 4), port(1), 0, 0) != Queued::Refused(0));
-    assert_eq!(accepted.count(), 4);
+    let mut accepted = |n: u8| few_frames.push(host(n % 4), port(n.into()), 0, 0) != Queued::Refused(0);
+    assert_eq!((0..100_u8).filter(|n| accepted(*n)).count(), 4);
     let mut few_neighbors = room(100, 3, 100, 2);
     let accepted = (0..100_u8).filter(|n| few_neighbors.push(host(*n), port(1), 0, 0) != Queued::Refused(0));
     assert_eq!(accepted.count(), 2);
@@ -104,8 +119,11 @@ fn what_has_waited_too_long_is_given_up_in_small_steps() {
     }
     let expire = |room: &mut WaitingRoom<u32>, now_ms| {
         let mut given = Vec::new();
-        let number = room.expire(now_ms, 4, |address, frame| given.push((address, frame)));
-        assert_eq!(number, given.len());
+        for _ in 0..4 {
+            if let Some(address) = room.overdue(now_ms, 1) {
+                room.take(address, |frame| given.push((address, frame)));
+            }
+        }
         given
     };
     assert_eq!(expire(&mut room, 3999), []);
@@ -124,10 +142,25 @@ fn what_has_waited_too_long_is_given_up_in_small_steps() {
 }
 
 #[test]
+fn frames_are_taken_one_by_one_and_their_neighbor_is_forgotten_with_the_last() {
+    let mut room = room(10, 10, 10, 10);
+    for frame in 0..2 {
+        room.push(host(1), port(1), frame, 0);
+    }
+    room.push(host(2), port(1), 7, 0);
+    assert_eq!(room.awaited().collect::<Vec<_>>(), [host(1), host(2)]);
+    assert_eq!((room.take_one(host(1)), room.awaits(host(1))), (Some(0), true));
+    assert_eq!((room.take_one(host(1)), room.awaits(host(1))), (Some(1), false));
+    assert_eq!(room.take_one(host(1)), None);
+    assert_eq!(room.awaited().collect::<Vec<_>>(), [host(2)]);
+    assert_eq!(room.push(host(1), port(1), 3, 0), Queued::Waiting { ask: true }, "as if it were new");
+}
+
+#[test]
 fn a_room_without_any_space_refuses_and_gives_back() {
     let mut none = room(0, 0, 0, 0);
     assert_eq!(none.push(host(1), port(1), 1, 0), Queued::Refused(1));
-    assert_eq!(none.expire(0, 10, |_, _| {}), 0);
+    assert_eq!(none.overdue(0, 10), None);
     let mut one = room(10, 0, 10, 10);
     assert_eq!(one.push(host(1), port(1), 1, 0), Queued::Waiting { ask: true });
     assert_eq!(one.push(host(1), port(1), 2, 0), Queued::Replaced { oldest: 1, ask: false });
