@@ -7,7 +7,7 @@ use packet::{DropReason, Frame, Layout, Offload};
 use switch::Addresses;
 
 use crate::fate::Fate;
-use crate::snapshot::PortEntry;
+use crate::snapshot::{PortEntry, PortRole};
 
 /// Parses all frames.
 #[inline(never)]
@@ -18,7 +18,8 @@ pub(crate) fn parse(frames: &[Frame], layouts: &mut [Option<Layout>]) {
 }
 
 /// Judges the frames of `row`, which came from the port of `entry`, and adds the addresses of each to
-/// `addresses`: [`Addresses::NONE`] for one that is not admitted, whose fate then names the reason.
+/// `addresses`: [`Addresses::NONE`] for one that is not the bridge's, because it is not admitted, and its fate names the
+/// reason, or because the port is the uplink.
 #[inline(never)]
 pub(crate) fn admit(
     row: &[Frame],
@@ -33,7 +34,9 @@ pub(crate) fn admit(
         return;
     };
     let frames = row.iter().zip(layouts).zip(fates);
+    let is_bridged = entry.role == PortRole::Bridge;
     addresses.extend(frames.map(|((frame, layout), fate)| match judge(frame, layout.as_ref(), entry) {
+        Ok(()) if !is_bridged => Addresses::NONE,
         Ok(()) => Addresses::read(frame.bytes(), frame.ingress).unwrap_or(Addresses::NONE),
         Err(reason) => {
             fate.drop_for(reason);

@@ -34,6 +34,8 @@ pub struct DataplaneConfig {
     pub busy_poll: Duration,
     /// Each worker's I/O engine and buffers.
     pub ports: PortSetOptions,
+    /// Random and secret: keys the tables whose contents strangers choose.
+    pub seed: u64,
 }
 
 impl Default for DataplaneConfig {
@@ -43,6 +45,7 @@ impl Default for DataplaneConfig {
             cpus: Vec::new(),
             busy_poll: Duration::from_micros(50),
             ports: PortSetOptions::default(),
+            seed: 0,
         }
     }
 }
@@ -132,7 +135,7 @@ impl Dataplane {
         snapshot: Snapshot,
         notify: impl Fn() + Send + Sync + 'static,
     ) -> Result<Self, StartError> {
-        let wiring = Wiring::new(config.workers.max(1), snapshot, notify);
+        let wiring = Wiring::new(config.workers.max(1), snapshot, config.seed, notify);
         let mut dataplane = Self {
             snapshot: Arc::clone(&wiring.snapshot),
             generation: AtomicU64::new(0),

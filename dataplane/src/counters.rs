@@ -38,7 +38,8 @@ pub struct WorkerCounters {
     pub received: Counter,
     /// Received frames of which at least one copy was sent (or handed to another worker, if flooded).
     pub forwarded: Counter,
-    /// Received frames that the switch itself was the destination of.
+    /// Received frames that the router itself was the destination of, and those of the uplink that are the kernel's, which
+    /// has a copy of its own.
     pub consumed: Counter,
     /// Received frames of which nothing was sent, by reason.
     pub dropped: [Counter; DropReason::COUNT],

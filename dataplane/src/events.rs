@@ -7,6 +7,8 @@ use crossbeam_queue::ArrayQueue;
 use packet::PortId;
 use port::PortFault;
 
+use crate::punts::{Punt, Punts};
+
 /// Events that may wait to be read.
 const EVENTS_MAX: usize = 1024;
 
@@ -32,14 +34,20 @@ pub enum Event {
 /// The way of events from all workers to the one reader.
 pub struct Events {
     queue: ArrayQueue<Event>,
+    punts: Punts,
     lost: AtomicU64,
     notify: Box<dyn Fn() + Send + Sync>,
 }
 
 impl Events {
-    /// `notify` is called, from a worker's thread, after each event; it must not block.
+    /// `notify` is called, from a worker's thread, after each event and each punt; it must not block.
     pub(crate) fn new(notify: impl Fn() + Send + Sync + 'static) -> Self {
-        Self { queue: ArrayQueue::new(EVENTS_MAX), lost: AtomicU64::new(0), notify: Box::new(notify) }
+        Self {
+            queue: ArrayQueue::new(EVENTS_MAX),
+            punts: Punts::new(),
+            lost: AtomicU64::new(0),
+            notify: Box::new(notify),
+        }
     }
 
     pub(crate) fn push(&self, event: Event) {
@@ -47,6 +55,19 @@ impl Events {
             self.lost.fetch_add(1, Relaxed);
         }
         (self.notify)();
+    }
+
+    /// False if there was no room for the punt.
+    pub(crate) fn punt(&self, punt: Punt) -> bool {
+        let pushed = self.punts.push(punt);
+        (self.notify)();
+        pushed
+    }
+
+    /// What the routing stage asks for and hears.
+    #[must_use]
+    pub fn punts(&self) -> &Punts {
+        &self.punts
     }
 
     /// The oldest event.

@@ -14,13 +14,24 @@ pub(crate) struct Fate {
     pub(crate) failed: u16,
     /// The first reason for which the frame, or a copy, was dropped.
     pub(crate) reason: Option<DropReason>,
-    /// The frame belongs to another worker, which settles it.
+    /// The frame belongs to another worker, which settles it, or waits to be settled.
     pub(crate) settled_elsewhere: bool,
+    /// It was for the switch itself, or for the kernel, which has a copy of its own.
+    pub(crate) consumed: bool,
+    /// It leaves in fragments.
+    pub(crate) is_to_be_fragmented: bool,
 }
 
 impl Fate {
     /// Nothing has become of it yet.
-    pub(crate) const OPEN: Self = Self { sent: 0, failed: 0, reason: None, settled_elsewhere: false };
+    pub(crate) const OPEN: Self = Self {
+        sent: 0,
+        failed: 0,
+        reason: None,
+        settled_elsewhere: false,
+        consumed: false,
+        is_to_be_fragmented: false,
+    };
 
     /// Notes what became of one copy.
     #[inline]
@@ -79,6 +90,7 @@ impl Sent {
 pub(crate) struct Settlement {
     received: u64,
     forwarded: u64,
+    consumed: u64,
     copies: u64,
     copies_dropped: u64,
 }
@@ -91,6 +103,10 @@ impl Settlement {
             return Ok(());
         }
         self.received += 1;
+        if fate.consumed {
+            self.consumed += 1;
+            return Ok(());
+        }
         if fate.sent == 0 {
             return Err(fate.reason.unwrap_or(DropReason::NoEgress));
         }
@@ -106,6 +122,7 @@ impl Settlement {
     pub(crate) fn count(&self, counters: &WorkerCounters) {
         counters.received.add(self.received);
         counters.forwarded.add(self.forwarded);
+        counters.consumed.add(self.consumed);
         counters.copies.add(self.copies);
         counters.copies_dropped.add(self.copies_dropped);
     }

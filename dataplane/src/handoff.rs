@@ -28,6 +28,20 @@ pub(crate) struct Handed {
     pub(crate) egress: PortId,
     /// True for a copy of a flooded frame, which the sending worker settles.
     pub(crate) is_copy: bool,
+    /// It leaves in fragments.
+    pub(crate) is_to_be_fragmented: bool,
+}
+
+impl Handed {
+    /// The frame itself moves.
+    pub(crate) const fn move_to(egress: PortId) -> Self {
+        Self { egress, is_copy: false, is_to_be_fragmented: false }
+    }
+
+    /// A copy moves.
+    pub(crate) const fn copy_to(egress: PortId) -> Self {
+        Self { is_copy: true, ..Self::move_to(egress) }
+    }
 }
 
 /// The ring from one worker to another.
@@ -58,7 +72,7 @@ impl Outboxes {
         &mut self,
         worker: usize,
         frame: &mut Frame,
-        egress: PortId,
+        handed: Handed,
     ) -> Result<(), DropReason> {
         let outbox = self.outbox(worker)?;
         let empty = outbox.ring.take_empty().ok_or(DropReason::HandoffFull)?;
@@ -66,11 +80,11 @@ impl Outboxes {
             return Err(DropReason::HandoffFull);
         };
         let moved = std::mem::replace(frame, placeholder);
-        outbox.push(HandedFrame { frame: moved, handed: Handed { egress, is_copy: false } })
+        outbox.push(HandedFrame { frame: moved, handed })
     }
 
     /// Sends a copy of `frame`.
-    pub(crate) fn copy_to(&mut self, worker: usize, frame: &Frame, egress: PortId) -> Result<(), DropReason> {
+    pub(crate) fn copy_to(&mut self, worker: usize, frame: &Frame, handed: Handed) -> Result<(), DropReason> {
         let outbox = self.outbox(worker)?;
         let empty = outbox.ring.take_empty().ok_or(DropReason::HandoffFull)?;
         let mut copy = match Frame::copied(empty, frame.bytes(), frame.ingress) {
@@ -81,7 +95,7 @@ impl Outboxes {
             }
         };
         copy.offload = frame.offload;
-        outbox.push(HandedFrame { frame: copy, handed: Handed { egress, is_copy: true } })
+        outbox.push(HandedFrame { frame: copy, handed })
     }
 
     /// Wakes the workers that something was sent to since the last call.

@@ -3,9 +3,11 @@
 //! 1. *receive*: count, parse once, check the sender's offload metadata, look up the ingress port;
 //! 2. *port security*: a bound port says only what is its own;
 //! 3. *bridge*: learn the source, decide by the destination, for all frames of the burst together;
-//! 4. *egress*: port up, MTU; finish in software what the port does not offload; join what can travel
+//! 4. *route*: what the bridge has sent to the gateway, and what comes from the uplink: for the host, for another
+//!    network, or for the router itself ([`route`](crate::route));
+//! 5. *egress*: port up, MTU; finish in software what the port does not offload; fragment; join what can travel
 //!    together; send, or hand to the worker that holds the port's queue;
-//! 5. *settle*: each frame ends as forwarded or as dropped for one reason, and captures see it.
+//! 6. *settle*: each frame ends as forwarded or as dropped for one reason, and captures see it.
 //!
 //! A burst goes through each stage together: the `if`s are up, the `for`s are down. A port's jobs are made and
 //! sent in the order of arrival, so the order within a flow is kept.
@@ -18,10 +20,12 @@ use switch::{Addresses, Forwarding};
 
 use crate::admission;
 use crate::capture::Settled;
+use crate::events::Events;
 use crate::fate::{Fate, Sent, Settlement};
-use crate::finish::Segments;
+use crate::finish::Pieces;
 use crate::handoff::{Handed, Outboxes};
 use crate::joined::Joined;
+use crate::route::{Released, RouteStage, Router};
 use crate::snapshot::PortEntry;
 use crate::view::View;
 
@@ -60,7 +64,7 @@ pub(crate) struct Scratch {
     may_lead: bool,
     joined: Joined,
     outcomes: Vec<Result<(), DropReason>>,
-    segments: Segments,
+    pieces: Pieces,
 }
 
 /// One pass of a burst through the stages.
@@ -70,6 +74,8 @@ pub(crate) struct Pass<'a> {
     pub(crate) view: View<'a>,
     pub(crate) ports: &'a mut PortSet,
     pub(crate) out: &'a mut Outboxes,
+    pub(crate) router: &'a mut Router,
+    pub(crate) events: &'a Events,
 }
 
 impl Pass<'_> {
@@ -77,6 +83,7 @@ impl Pass<'_> {
     pub(crate) fn run(&mut self) {
         self.receive();
         self.bridge();
+        self.route().run();
         self.egress();
         self.settle();
     }
@@ -106,6 +113,21 @@ impl Pass<'_> {
     }
 
     /// Stage 4.
+    fn route(&mut self) -> RouteStage<'_> {
+        let Scratch { layouts, fates, verdicts, .. } = &mut *self.scratch;
+        RouteStage {
+            burst: self.burst,
+            layouts,
+            fates,
+            verdicts,
+            view: &self.view,
+            pool: self.ports.pool(),
+            router: self.router,
+            events: self.events,
+        }
+    }
+
+    /// Stage 5.
     fn egress(&mut self) {
         let mut start = 0;
         while let Some(&verdict) = self.scratch.verdicts.get(start) {
@@ -121,6 +143,7 @@ impl Pass<'_> {
             }
         }
         self.flush();
+        self.router.replies.flush(&self.view, self.ports, self.out);
         self.out.wake();
     }
 
@@ -130,8 +153,10 @@ impl Pass<'_> {
         let longest = entry.map_or(0, |entry| entry.takes_up_to(self.view.worker));
         while !row.is_empty() {
             // Frames that need nothing but to be sent are taken together.
-            let frames = self.burst.frames()[row.clone()].iter();
-            let ready = frames.take_while(|frame| frame.offload == Offload::NONE && frame.len() <= longest);
+            let frames = self.burst.frames()[row.clone()].iter().zip(&self.scratch.fates[row.clone()]);
+            let ready = frames.take_while(|(frame, fate)| {
+                frame.offload == Offload::NONE && frame.len() <= longest && !fate.is_to_be_fragmented
+            });
             let ready = row.start..row.start + ready.count();
             row.start = ready.end;
             if !ready.is_empty() {
@@ -170,10 +195,18 @@ impl Pass<'_> {
             return;
         };
         let frame = &self.burst.frames()[at];
-        if !entry.fits(frame) {
+        let is_to_be_fragmented = self.scratch.fates[at].is_to_be_fragmented;
+        if !is_to_be_fragmented && !entry.fits(frame) {
             self.refuse(index, entry, DropReason::EgressMtu);
         } else if let Some(owner) = entry.owner_other_than(self.view.worker) {
             self.hand_off(index, entry, owner, copies);
+        } else if is_to_be_fragmented {
+            // What was queued before goes first: the order within a flow is kept.
+            self.flush();
+            let (frame, layout) = (&mut self.burst.frames_mut()[at], self.scratch.layouts[at]);
+            let pieces = &mut self.scratch.pieces;
+            let outcome = pieces.send_fragments(frame, layout.as_ref(), entry, self.view.worker, self.ports);
+            self.scratch.fates[at].copy(outcome);
         } else if entry.offloads.accept(frame.offload) {
             let may_ride = frame.offload != Offload::NONE && copies.is_sole();
             if !(may_ride && entry.offloads.uso && self.join(index, entry.id)) {
@@ -189,8 +222,13 @@ impl Pass<'_> {
             // What was queued before goes first: the order within a flow is kept.
             self.flush();
             let (frame, layout) = (&self.burst.frames()[at], self.scratch.layouts[at]);
-            let outcome =
-                self.scratch.segments.send(frame, layout.as_ref(), entry, self.view.worker, self.ports);
+            let outcome = self.scratch.pieces.send_segments(
+                frame,
+                layout.as_ref(),
+                entry,
+                self.view.worker,
+                self.ports,
+            );
             self.scratch.fates[at].copy(outcome);
         }
     }
@@ -227,9 +265,13 @@ impl Pass<'_> {
 
     fn hand_off(&mut self, index: u16, entry: &PortEntry, owner: usize, copies: Copies) {
         let frame = &mut self.burst.frames_mut()[usize::from(index)];
+        let is_to_be_fragmented = self.scratch.fates[usize::from(index)].is_to_be_fragmented;
         let handed = match copies {
-            Copies::Only => self.out.move_to(owner, frame, entry.id),
-            Copies::OneOfSeveral => self.out.copy_to(owner, frame, entry.id),
+            Copies::Only => {
+                let handed = Handed { is_to_be_fragmented, ..Handed::move_to(entry.id) };
+                self.out.move_to(owner, frame, handed)
+            }
+            Copies::OneOfSeveral => self.out.copy_to(owner, frame, Handed::copy_to(entry.id)),
             // The queue moved while the frame was under way; a second handoff could go round for ever.
             Copies::Handed => Err(DropReason::EgressDown),
         };
@@ -271,7 +313,7 @@ impl Pass<'_> {
         scratch.joined.clear();
     }
 
-    /// Stage 5.
+    /// Stage 6.
     fn settle(&mut self) {
         let mut settlement = Settlement::default();
         for (frame, fate) in self.burst.frames().iter().zip(&self.scratch.fates) {
@@ -291,7 +333,11 @@ impl Pass<'_> {
         self.scratch.clear();
         for (index, (frame, handed)) in (0_u16..).zip(self.burst.frames().iter().zip(handed)) {
             self.scratch.layouts[usize::from(index)] = packet::parse(frame.bytes()).ok();
-            self.scratch.fates[usize::from(index)] = Fate { settled_elsewhere: handed.is_copy, ..Fate::OPEN };
+            self.scratch.fates[usize::from(index)] = Fate {
+                settled_elsewhere: handed.is_copy,
+                is_to_be_fragmented: handed.is_to_be_fragmented,
+                ..Fate::OPEN
+            };
             self.scratch.verdicts.push(Forwarding::Unicast(handed.egress));
         }
         for (index, handed) in (0_u16..).zip(handed) {
@@ -305,6 +351,18 @@ impl Pass<'_> {
         self.settle();
     }
 
+    /// Treats packets that waited for their next hop; `released[i]` belongs to frame i.
+    pub(crate) fn run_released(&mut self, released: &[Released]) {
+        self.scratch.clear();
+        let frames = self.burst.frames();
+        admission::parse(frames, &mut self.scratch.layouts);
+        self.scratch.fates[..frames.len()].fill(Fate::OPEN);
+        self.scratch.verdicts.resize(frames.len(), Forwarding::Drop(DropReason::NeighborUnresolved));
+        self.route().run_released(released);
+        self.egress();
+        self.settle();
+    }
+
     fn show_to_captures(&mut self) {
         let since_epoch =
             std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
@@ -314,10 +372,13 @@ impl Pass<'_> {
             if fate.settled_elsewhere {
                 continue;
             }
-            // The bridge's word on a frame that did not get as far as that means nothing.
-            let was_decided_on = fate.reason.is_none_or(|reason| reason.stage() >= Stage::Bridge);
+            // The bridge's word on a frame that did not get as far as that means nothing, nor on one that was for the
+            // router itself.
+            let was_decided_on =
+                !fate.consumed && fate.reason.is_none_or(|reason| reason.stage() >= Stage::Bridge);
             let verdict = was_decided_on.then_some(*verdict);
-            let (layout, dropped) = (layout.as_ref(), fate.reason.filter(|_| fate.sent == 0));
+            let dropped = fate.reason.filter(|_| fate.sent == 0 && !fate.consumed);
+            let layout = layout.as_ref();
             let settled = Settled { frame, layout, verdict, dropped, time_ns };
             for capture in self.view.snapshot.captures() {
                 capture.offer(&settled);
@@ -337,7 +398,7 @@ impl Scratch {
             may_lead: false,
             joined: Joined::default(),
             outcomes: Vec::with_capacity(JOBS_MAX + BURST_FRAMES),
-            segments: Segments::default(),
+            pieces: Pieces::default(),
         }
     }
 

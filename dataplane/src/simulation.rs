@@ -13,6 +13,9 @@ use crate::snapshot::Snapshot;
 use crate::wiring::Wiring;
 use crate::worker::{Work, Worker};
 
+/// What is random in the workers is the same in every run.
+const SEED: u64 = 7;
+
 /// A set of workers that share everything that those of a [`Dataplane`](crate::Dataplane) share, but run
 /// only when stepped.
 #[derive(Debug)]
@@ -27,7 +30,7 @@ impl Simulation {
     /// One worker for each port set.
     #[must_use]
     pub fn new(snapshot: Snapshot, port_sets: Vec<PortSet>) -> Self {
-        let wiring = Wiring::new(port_sets.len(), snapshot, || ());
+        let wiring = Wiring::new(port_sets.len(), snapshot, SEED, || ());
         let (snapshot, events) = (Arc::clone(&wiring.snapshot), Arc::clone(&wiring.events));
         let workers = wiring
             .into_links()

@@ -11,6 +11,7 @@ use switch::{Binding, Fdb};
 
 use crate::capture::CaptureTap;
 use crate::counters::PortCounters;
+use crate::routing::{HostPort, Routing};
 
 /// Bytes that a frame may exceed the MTU by: an Ethernet header and one VLAN tag, which the kernel bridge
 /// grants to tagged and untagged frames alike (`is_skb_forwardable`).
@@ -27,6 +28,16 @@ pub enum QueueOwners {
     One(usize),
 }
 
+/// Where a port stands.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum PortRole {
+    /// On the bridge: it learns, floods and forwards there.
+    #[default]
+    Bridge,
+    /// The node's network card, which only the router speaks to. Nothing is learned from it or flooded to it.
+    Uplink,
+}
+
 /// One port, as the workers see it.
 #[derive(Clone, Debug)]
 pub struct PortEntry {
@@ -34,6 +45,8 @@ pub struct PortEntry {
     pub id: PortId,
     /// Its name, for captures.
     pub name: Arc<str>,
+    /// Where it stands.
+    pub role: PortRole,
     /// False while an operator has set it down or its device is gone: nothing is taken from it or sent to it.
     pub up: bool,
     /// Longest IP packet that may be sent to it.
@@ -92,6 +105,9 @@ pub struct Snapshot {
     flood: Box<[PortId]>,
     fdb: Arc<Fdb>,
     captures: Box<[Arc<CaptureTap>]>,
+    host: Option<HostPort>,
+    routing: Option<Arc<Routing>>,
+    has_uplink: bool,
     generation: u64,
 }
 
@@ -113,8 +129,33 @@ impl Snapshot {
             }
             ports[index] = Some(entry);
         }
-        let flood = ports.iter().flatten().filter(|entry| entry.up).map(|entry| entry.id).collect();
-        Self { ports: ports.into(), flood, fdb, captures: captures.into(), generation: 0 }
+        let floods = |entry: &&PortEntry| entry.up && entry.role == PortRole::Bridge;
+        let flood = ports.iter().flatten().filter(floods).map(|entry| entry.id).collect();
+        let has_uplink = ports.iter().flatten().any(|entry| entry.role == PortRole::Uplink);
+        Self {
+            ports: ports.into(),
+            has_uplink,
+            flood,
+            fdb,
+            captures: captures.into(),
+            host: None,
+            routing: None,
+            generation: 0,
+        }
+    }
+
+    /// The same with the host's own port.
+    #[must_use]
+    pub fn with_host(mut self, host: HostPort) -> Self {
+        self.host = Some(host);
+        self
+    }
+
+    /// The same with a router.
+    #[must_use]
+    pub fn with_routing(mut self, routing: Arc<Routing>) -> Self {
+        self.routing = Some(routing);
+        self
     }
 
     /// The port with this number.
@@ -139,6 +180,24 @@ impl Snapshot {
     #[must_use]
     pub fn fdb(&self) -> &Arc<Fdb> {
         &self.fdb
+    }
+
+    /// The host's own port, if it has one.
+    #[must_use]
+    pub fn host(&self) -> Option<&HostPort> {
+        self.host.as_ref()
+    }
+
+    /// What the router works by, if there is one.
+    #[must_use]
+    pub fn routing(&self) -> Option<&Arc<Routing>> {
+        self.routing.as_ref()
+    }
+
+    /// True if a port is the uplink's.
+    #[must_use]
+    pub fn has_uplink(&self) -> bool {
+        self.has_uplink
     }
 
     /// Captures under way.

@@ -35,6 +35,14 @@ impl View<'_> {
         cells.tx_dropped.add(sent.dropped);
     }
 
+    /// Counts frames of the switch's own, or copies, that could not be sent to a port.
+    pub(crate) fn count_unsent(&self, entry: Option<&PortEntry>, frames: u64) {
+        self.counters.copies_dropped.add(frames);
+        if let Some(cells) = self.cells(entry) {
+            cells.tx_dropped.add(frames);
+        }
+    }
+
     /// Counts a received frame as dropped.
     pub(crate) fn drop_received(&self, reason: DropReason, ingress: PortId) {
         self.counters.dropped[reason.index()].add(1);

@@ -9,6 +9,9 @@ use crate::events::Events;
 use crate::exchange::Exchange;
 use crate::handoff::{HANDOFF_FRAMES, HandoffRing, Outboxes};
 use crate::mailbox::Mailbox;
+use crate::pins::Pins;
+use crate::random::Random;
+use crate::route::Router;
 use crate::snapshot::Snapshot;
 use crate::worker::Links;
 
@@ -16,11 +19,18 @@ pub(crate) struct Wiring {
     pub(crate) snapshot: Arc<ArcSwap<Snapshot>>,
     pub(crate) events: Arc<Events>,
     workers: usize,
+    seed: u64,
 }
 
 impl Wiring {
-    pub(crate) fn new(workers: usize, snapshot: Snapshot, notify: impl Fn() + Send + Sync + 'static) -> Self {
+    pub(crate) fn new(
+        workers: usize,
+        snapshot: Snapshot,
+        seed: u64,
+        notify: impl Fn() + Send + Sync + 'static,
+    ) -> Self {
         Self {
+            seed,
             snapshot: Arc::new(ArcSwap::from_pointee(snapshot)),
             events: Arc::new(Events::new(notify)),
             workers,
@@ -37,7 +47,9 @@ impl Wiring {
         };
         let rings: Vec<Vec<_>> =
             (0..self.workers).map(|from| (0..self.workers).map(|to| ring(from, to)).collect()).collect();
-        (0..self.workers).map(move |index| {
+        let mut random = Random::new(self.seed);
+        let pins = Pins::for_workers(self.workers, random.next());
+        (0..self.workers).zip(pins).map(move |(index, pins)| {
             let others = || (0..self.workers).filter(move |&other| other != index);
             let end = |to: usize| {
                 (to != index).then(|| (Arc::clone(&rings[index][to]), Arc::clone(&mailboxes[to])))
@@ -50,6 +62,7 @@ impl Wiring {
                 inboxes: others().map(|from| Arc::clone(&rings[from][index])).collect(),
                 outboxes: Outboxes::new((0..self.workers).map(end).collect()),
                 events: Arc::clone(&self.events),
+                router: Router::new(pins, random.next()),
             }
         })
     }

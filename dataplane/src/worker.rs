@@ -6,6 +6,7 @@
 //! thread, with the order and the clock in its hand.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use arc_swap::{ArcSwap, Cache};
 use packet::{Burst, DropReason, Frame, PortId};
@@ -16,8 +17,12 @@ use crate::events::{Event, Events};
 use crate::handoff::{Handed, HandoffRing, Outboxes};
 use crate::mailbox::{Command, Mailbox};
 use crate::pipeline::{Pass, Scratch};
+use crate::route::{Released, Router};
 use crate::snapshot::Snapshot;
 use crate::view::View;
+
+/// Longest sleep while packets wait for their next hop.
+const WAITING: Duration = Duration::from_millis(250);
 
 /// What a worker shares with the rest.
 pub(crate) struct Links {
@@ -28,6 +33,7 @@ pub(crate) struct Links {
     pub(crate) inboxes: Vec<Arc<HandoffRing>>,
     pub(crate) outboxes: Outboxes,
     pub(crate) events: Arc<Events>,
+    pub(crate) router: Router,
 }
 
 /// What one step found to do.
@@ -45,10 +51,16 @@ pub struct Work {
 pub struct Worker {
     index: usize,
     ports: PortSet,
-    snapshot: Cache<Arc<ArcSwap<Snapshot>>, Arc<Snapshot>>,
+    published: Cache<Arc<ArcSwap<Snapshot>>, Arc<Snapshot>>,
+    /// What this round goes by.
+    snapshot: Arc<Snapshot>,
     burst: Burst,
     scratch: Scratch,
     handed: Vec<Handed>,
+    router: Router,
+    released: Vec<Released>,
+    /// The snapshot is another one than when packets that wait were looked at.
+    is_new: bool,
     inboxes: Vec<Arc<HandoffRing>>,
     outboxes: Outboxes,
     mailbox: Arc<Mailbox>,
@@ -64,10 +76,14 @@ impl Worker {
         Self {
             index: links.index,
             ports,
-            snapshot: Cache::new(links.snapshot),
+            snapshot: links.snapshot.load_full(),
+            published: Cache::new(links.snapshot),
             burst: Burst::new(),
             scratch: Scratch::new(),
             handed: Vec::with_capacity(packet::BURST_FRAMES),
+            router: links.router,
+            released: Vec::with_capacity(packet::BURST_FRAMES),
+            is_new: false,
             inboxes: links.inboxes,
             outboxes: links.outboxes,
             mailbox: links.mailbox,
@@ -80,13 +96,16 @@ impl Worker {
 
     /// One round: commands, then at most one burst from each other worker and one from the ports.
     pub fn step(&mut self, now_ms: u64) -> Work {
-        let generation = self.snapshot.load().generation();
-        self.mailbox.beat(generation);
         let mut work = Work::default();
+        self.renew_snapshot();
         while let Some(command) = self.mailbox.next_command() {
             work.items += 1;
             work.stop |= self.obey(command, now_ms);
         }
+        // Once more: what a command is about has been published before it.
+        self.renew_snapshot();
+        self.mailbox.beat(self.snapshot.generation());
+        work.items += self.take_released(now_ms);
         for inbox in 0..self.inboxes.len() {
             work.items += self.take_handed(inbox, now_ms);
         }
@@ -96,6 +115,16 @@ impl Worker {
             self.events.push(Event::PortFault { worker: self.index, port, fault });
         }
         work
+    }
+
+    /// Takes the snapshot that was published last. All frames of a round go by one.
+    fn renew_snapshot(&mut self) {
+        let latest = self.published.load();
+        if !Arc::ptr_eq(latest, &self.snapshot) {
+            self.snapshot = Arc::clone(latest);
+            self.router.waiting.see_snapshot();
+            self.is_new = true;
+        }
     }
 
     /// Takes a queue of the port over.
@@ -118,7 +147,7 @@ impl Worker {
             return Ok(());
         }
         self.counters.sleeps.add(1);
-        let slept = self.ports.wait(None);
+        let slept = self.ports.wait((!self.router.waiting.is_empty()).then_some(WAITING));
         mailbox.sleep_flag().woke();
         slept
     }
@@ -142,6 +171,34 @@ impl Worker {
         self.rejected = rejected;
         self.rejected.clear();
         self.burst.recycle(self.ports.pool());
+        items
+    }
+
+    /// Treats the packets whose waiting for a next hop has come to an end.
+    fn take_released(&mut self, now_ms: u64) -> usize {
+        if self.router.waiting.is_empty() {
+            self.is_new = false;
+            return 0;
+        }
+        let mut items = 0;
+        loop {
+            let routing = self.snapshot.routing().map(AsRef::as_ref);
+            let (burst, released) = (&mut self.burst, &mut self.released);
+            let more = self.router.waiting.release(routing, self.is_new, now_ms, burst, released);
+            if self.burst.is_empty() {
+                break;
+            }
+            items += self.burst.len();
+            let released = std::mem::take(&mut self.released);
+            self.pass(now_ms).run_released(&released);
+            self.released = released;
+            self.released.clear();
+            self.router.waiting.take_back(&mut self.burst);
+            if !more {
+                break;
+            }
+        }
+        self.is_new = false;
         items
     }
 
@@ -170,14 +227,11 @@ impl Worker {
         Pass {
             burst: &mut self.burst,
             scratch: &mut self.scratch,
-            view: View {
-                snapshot: self.snapshot.load(),
-                counters: &self.counters,
-                worker: self.index,
-                now_ms,
-            },
+            view: View { snapshot: &self.snapshot, counters: &self.counters, worker: self.index, now_ms },
             ports: &mut self.ports,
             out: &mut self.outboxes,
+            router: &mut self.router,
+            events: &self.events,
         }
     }
 
@@ -220,7 +274,7 @@ impl Worker {
             {
                 rest = others;
                 match Frame::copied(buffer, bytes, port).map(|frame| self.burst.push(frame)) {
-                    Ok(Ok(())) => self.handed.push(Handed { egress: port, is_copy: true }),
+                    Ok(Ok(())) => self.handed.push(Handed::copy_to(port)),
                     Ok(Err(frame)) => {
                         unsent += 1;
                         self.ports.pool().give(frame.into_buffer());
@@ -241,8 +295,7 @@ impl Worker {
         unsent += rest.len() as u64;
         if unsent > 0 {
             self.counters.copies_dropped.add(unsent);
-            let cells =
-                self.snapshot.load().port(port).and_then(|entry| entry.counters.of_worker(self.index));
+            let cells = self.snapshot.port(port).and_then(|entry| entry.counters.of_worker(self.index));
             cells.into_iter().for_each(|cells| cells.tx_dropped.add(unsent));
         }
     }
