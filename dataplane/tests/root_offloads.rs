@@ -8,7 +8,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use dataplane::counters::PortCounters;
-use dataplane::{Dataplane, DataplaneConfig, PortEntry, QueueOwners, Snapshot};
+use dataplane::{Dataplane, DataplaneConfig, PortEntry, PortRole, QueueOwners, Snapshot};
 use e2e::{Namespace, Test, bulk_transfer, run_root_tests, send_cut_datagrams, send_datagrams};
 use packet::{MacAddress, Offloads, PortId};
 use port::Queue;
@@ -67,6 +67,7 @@ fn start(pods: &mut [Pod], workers: usize) -> Dataplane {
     let entries = pods.iter().map(|pod| PortEntry {
         id: PortId::new(pod.index).unwrap(),
         name: format!("p{}", pod.index).into(),
+        role: PortRole::Bridge,
         up: true,
         mtu_bytes: MTU_BYTES,
         offloads: pod.offloads,

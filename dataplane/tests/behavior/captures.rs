@@ -3,11 +3,12 @@
 use std::sync::Arc;
 
 use dataplane::capture::{CaptureRequest, CaptureTap};
-use packet::DropReason;
 use packet::protocol::ip_protocol::UDP;
+use packet::{DropReason, arp};
 
-use crate::frames::{Family, broadcast, pattern, super_frame, udp, unfinished};
+use crate::frames::{Family, address, broadcast, mac, pattern, super_frame, udp, unfinished};
 use crate::rig::{Plan, Rig, port};
+use crate::routed::{GATEWAY, NEXT_HOP, NODE, Routed, UPLINK, datagram, node, remote};
 
 /// Three ports and a capture of what `request` says, with room for `frames`.
 fn captured(request: CaptureRequest, frames: usize) -> (Rig, Arc<CaptureTap>) {
@@ -136,6 +137,31 @@ fn a_frame_handed_to_another_worker_is_captured_once() {
     let mut expected = [udp(0, 1, b"unicast"), broadcast(0, b"flooded")];
     expected.sort_unstable();
     assert_eq!(seen, expected);
+}
+
+#[test]
+fn what_was_for_the_router_or_the_kernel_is_captured_and_is_no_drop() {
+    let mut routed = Routed::new();
+    let tap = Arc::new(CaptureTap::new(everything(), 16));
+    let drops = Arc::new(CaptureTap::new(CaptureRequest { drops_only: true, ..everything() }, 16));
+    routed.rig.captures = vec![Arc::clone(&tap), Arc::clone(&drops)];
+    routed.publish();
+    let ends = (remote(Family::V4), node(Family::V4));
+    routed.rig.send(UPLINK, &datagram((NEXT_HOP, NODE), ends, b"the kernel's"));
+    let [std::net::IpAddr::V4(pod), std::net::IpAddr::V4(gateway)] =
+        [0, GATEWAY].map(|station| address(station, Family::V4))
+    else {
+        unreachable!("asked for IPv4")
+    };
+    routed.rig.send(0, &arp::request(arp::End { mac: mac(0), address: pod }, gateway));
+    routed.rig.run();
+    let mut seen = Vec::new();
+    while let Some(each) = tap.read(|captured| (captured.ingress, captured.egress, captured.dropped)) {
+        seen.push(each);
+    }
+    seen.sort_unstable();
+    assert_eq!(seen, [(port(0), None, None), (port(UPLINK), None, None)]);
+    assert!(frames(&drops).is_empty());
 }
 
 #[test]

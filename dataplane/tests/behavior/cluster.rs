@@ -11,36 +11,37 @@ use packet::Offloads;
 use smoltcp::iface::SocketHandle;
 
 use crate::frames::Family;
-use crate::pods::{Impairment, Pod, Random, ip};
+use crate::pods::{Impairment, Pod, Random};
 use crate::rig::{Plan, Rig, assert_balanced};
 
 /// Bytes that each connection carries.
-const STREAM_BYTES: usize = 256 * 1024;
+pub(crate) const STREAM_BYTES: usize = 256 * 1024;
 /// Datagrams that each pod sends.
-const DATAGRAMS: u64 = 200;
+pub(crate) const DATAGRAMS: u64 = 200;
 /// When a transfer that has not ended never will.
-const DEADLINE_MS: u64 = 900_000;
+pub(crate) const DEADLINE_MS: u64 = 900_000;
 
-const BAD: Impairment = Impairment { lost: 15, repeated: 10, late: 40 };
-const GOOD: Impairment = Impairment { lost: 0, repeated: 0, late: 0 };
+pub(crate) const BAD: Impairment = Impairment { lost: 15, repeated: 10, late: 40 };
+pub(crate) const GOOD: Impairment = Impairment { lost: 0, repeated: 0, late: 0 };
 
 /// One TCP connection and what it carries.
-struct Transfer {
+pub(crate) struct Transfer {
     from: (usize, SocketHandle),
     to: (usize, SocketHandle),
-    payload: Vec<u8>,
+    pub(crate) payload: Vec<u8>,
     sent: usize,
-    received: Vec<u8>,
+    pub(crate) received: Vec<u8>,
 }
 
 impl Transfer {
-    fn new(pods: &mut [Pod], from: usize, to: usize, family: Family, payload: Vec<u8>) -> Self {
+    pub(crate) fn new(pods: &mut [Pod], from: usize, to: usize, family: Family, payload: Vec<u8>) -> Self {
         let listener = pods[to].listen(80);
-        let caller = pods[from].connect(to, family, 80, 40_000 + u16::try_from(to).unwrap());
+        let remote = pods[to].address(family);
+        let caller = pods[from].connect(remote, 80, 40_000 + u16::try_from(to).unwrap());
         Self { from: (from, caller), to: (to, listener), payload, sent: 0, received: Vec::new() }
     }
 
-    fn run(&mut self, pods: &mut [Pod]) {
+    pub(crate) fn run(&mut self, pods: &mut [Pod]) {
         let sender = pods[self.from.0].tcp(self.from.1);
         if sender.can_send() && self.sent < self.payload.len() {
             self.sent += sender.send_slice(&self.payload[self.sent..]).unwrap();
@@ -54,37 +55,37 @@ impl Transfer {
         }
     }
 
-    fn is_over(&self) -> bool {
+    pub(crate) fn is_over(&self) -> bool {
         self.received.len() >= self.payload.len()
     }
 }
 
 /// Datagrams from one pod to another, each with its number and what follows from it.
-struct Chatter {
+pub(crate) struct Chatter {
     from: (usize, SocketHandle),
     to: (usize, SocketHandle),
     family: Family,
     sent: u64,
     /// When the last one was sent.
     ended_ms: u64,
-    received: u64,
+    pub(crate) received: u64,
 }
 
 impl Chatter {
-    fn new(pods: &mut [Pod], from: usize, to: usize, family: Family, port: u16) -> Self {
+    pub(crate) fn new(pods: &mut [Pod], from: usize, to: usize, family: Family, port: u16) -> Self {
         let (sender, receiver) = (pods[from].bind(port), pods[to].bind(port));
         Self { from: (from, sender), to: (to, receiver), family, sent: 0, ended_ms: 0, received: 0 }
     }
 
     fn payload(number: u64) -> Vec<u8> {
-        let length = usize::try_from(8 + number * 7 % 1400).unwrap();
+        let length = usize::try_from(8 + number * 7 % 1200).unwrap();
         let mut payload = vec![u8::try_from(number % 251).unwrap(); length];
         payload[..8].copy_from_slice(&number.to_be_bytes());
         payload
     }
 
-    fn run(&mut self, pods: &mut [Pod], port: u16, now_ms: u64) {
-        let to = (ip(self.to.0, self.family), port);
+    pub(crate) fn run(&mut self, pods: &mut [Pod], port: u16, now_ms: u64) {
+        let to = (pods[self.to.0].address(self.family), port);
         let sender = pods[self.from.0].udp(self.from.1);
         if self.sent < DATAGRAMS && sender.send_slice(&Self::payload(self.sent), to).is_ok() {
             self.sent += 1;
@@ -98,7 +99,7 @@ impl Chatter {
     }
 
     /// All are sent, and the last ones (which may have waited for a neighbor's answer) had time to arrive.
-    fn is_over(&self, now_ms: u64) -> bool {
+    pub(crate) fn is_over(&self, now_ms: u64) -> bool {
         self.sent == DATAGRAMS && now_ms > self.ended_ms + 1500
     }
 }
@@ -189,7 +190,7 @@ impl Cluster {
     }
 }
 
-fn digest(bytes: &[u8]) -> u64 {
+pub(crate) fn digest(bytes: &[u8]) -> u64 {
     let mut hasher = DefaultHasher::new();
     bytes.hash(&mut hasher);
     hasher.finish()

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use dataplane::capture::CaptureTap;
 use dataplane::counters::{PortCounters, PortTotals, WorkerCounters};
 use dataplane::simulation::Simulation;
-use dataplane::{PortEntry, QueueOwners, Snapshot};
+use dataplane::{HostPort, PortEntry, PortRole, QueueOwners, Routing, Snapshot};
 use packet::{DropReason, Offload, Offloads, PortId};
 use port::memory::{self, MemoryConfig, MemoryEnd, MemoryQueue};
 use port::{EngineKind, PortSet, Queue};
@@ -58,6 +58,7 @@ impl Plan {
         PortEntry {
             id: port(index),
             name: format!("port-{index}").into(),
+            role: PortRole::Bridge,
             up: self.up,
             mtu_bytes: self.mtu_bytes,
             offloads: self.offloads,
@@ -100,6 +101,8 @@ pub(crate) struct Rig {
     pub(crate) entries: Vec<PortEntry>,
     pub(crate) ends: Vec<MemoryEnd>,
     pub(crate) captures: Vec<Arc<CaptureTap>>,
+    pub(crate) host: Option<HostPort>,
+    pub(crate) routing: Option<Arc<Routing>>,
     pub(crate) now_ms: u64,
 }
 
@@ -125,7 +128,7 @@ impl Rig {
             }
             ends.push(end);
         }
-        Self { simulation, fdb, entries, ends, captures: Vec::new(), now_ms: 0 }
+        Self { simulation, fdb, entries, ends, captures: Vec::new(), host: None, routing: None, now_ms: 0 }
     }
 
     /// A finished frame, to the port's first queue.
@@ -177,7 +180,14 @@ impl Rig {
     /// Publishes entries and captures as they are.
     pub(crate) fn publish(&mut self) {
         let entries = self.entries.clone();
-        self.simulation.publish(Snapshot::new(Arc::clone(&self.fdb), entries, self.captures.clone()));
+        let mut snapshot = Snapshot::new(Arc::clone(&self.fdb), entries, self.captures.clone());
+        if let Some(host) = &self.host {
+            snapshot = snapshot.with_host(host.clone());
+        }
+        if let Some(routing) = &self.routing {
+            snapshot = snapshot.with_routing(Arc::clone(routing));
+        }
+        self.simulation.publish(snapshot);
     }
 
     pub(crate) fn counters(&self) -> impl Iterator<Item = &WorkerCounters> {
