@@ -11,6 +11,13 @@
 //! | `POST /v1/fdb` with a [`types::NewFdbEntry`] | 201, the [`types::FdbEntry`] |
 //! | `DELETE /v1/fdb/MAC` | 204 |
 //! | `DELETE /v1/fdb[?dev=PORT]` | [`types::Flushed`]: learned entries forgotten |
+//! | `GET /v1/routes` | a list of [`types::Route`] |
+//! | `GET /v1/routes/get?dst=ADDRESS` | [`types::RouteAnswer`] |
+//! | `POST /v1/routes` with a [`types::NewRoute`] | 201, the [`types::Route`] |
+//! | `DELETE /v1/routes?dst=NETWORK[&metric=N]` | 204 |
+//! | `GET /v1/neighbors` | a list of [`types::Neighbor`] |
+//! | `DELETE /v1/neighbors[?dev=LINK]` | [`types::Flushed`]: learned neighbors forgotten |
+//! | `POST /v1/explain` with a [`types::ExplainRequest`] | a list of [`types::ExplainStep`] |
 //! | `GET /v1/status` | [`types::Status`] |
 //! | `GET /v1/stats` | [`types::Stats`]; `/v1/stats/drops`, `/workers`, `/ports` its parts |
 //! | `GET /v1/capture[?port=][&count=][&drops=true][&filter=]` | pcapng, until the client leaves |
@@ -23,6 +30,7 @@
 mod body;
 mod capture;
 mod metrics;
+mod router;
 mod routes;
 pub mod server;
 pub mod types;

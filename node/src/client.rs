@@ -6,10 +6,12 @@ mod response;
 pub use response::Body;
 
 use std::io::{self, Read, Write};
+use std::net::IpAddr;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use ipnet::IpNet;
 use packet::MacAddress;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -151,6 +153,63 @@ impl Client {
     /// [`ClientError`]
     pub fn flush_fdb(&self, dev: Option<&str>) -> Result<types::Flushed, ClientError> {
         read_json(self.request("DELETE", &with_dev("/v1/fdb", dev), None)?)
+    }
+
+    /// All routes of all sources.
+    ///
+    /// # Errors
+    /// [`ClientError`]
+    pub fn routes(&self) -> Result<Vec<types::Route>, ClientError> {
+        self.get("/v1/routes")
+    }
+
+    /// What becomes of packets to `address`.
+    ///
+    /// # Errors
+    /// [`ClientError`]
+    pub fn route_get(&self, address: IpAddr) -> Result<types::RouteAnswer, ClientError> {
+        self.get(&format!("/v1/routes/get?dst={address}"))
+    }
+
+    /// Adds a route.
+    ///
+    /// # Errors
+    /// [`ClientError`]
+    pub fn add_route(&self, route: &types::NewRoute) -> Result<types::Route, ClientError> {
+        self.post("/v1/routes", route)
+    }
+
+    /// Removes a route of the API: with this metric, or the best one.
+    ///
+    /// # Errors
+    /// [`ClientError`]
+    pub fn delete_route(&self, prefix: IpNet, metric: Option<u32>) -> Result<(), ClientError> {
+        let metric = metric.map_or(String::new(), |metric| format!("&metric={metric}"));
+        self.request("DELETE", &format!("/v1/routes?dst={prefix}{metric}"), None).map(drop)
+    }
+
+    /// All neighbors.
+    ///
+    /// # Errors
+    /// [`ClientError`]
+    pub fn neighbors(&self) -> Result<Vec<types::Neighbor>, ClientError> {
+        self.get("/v1/neighbors")
+    }
+
+    /// Forgets learned neighbors, of one link or all.
+    ///
+    /// # Errors
+    /// [`ClientError`]
+    pub fn flush_neighbors(&self, dev: Option<&str>) -> Result<types::Flushed, ClientError> {
+        read_json(self.request("DELETE", &with_dev("/v1/neighbors", dev), None)?)
+    }
+
+    /// What would become of a packet.
+    ///
+    /// # Errors
+    /// [`ClientError`]
+    pub fn explain(&self, packet: &str) -> Result<Vec<types::ExplainStep>, ClientError> {
+        self.post("/v1/explain", &types::ExplainRequest { packet: packet.to_owned() })
     }
 
     /// The status page.

@@ -13,7 +13,7 @@ mod model;
 mod port;
 mod text;
 
-pub(crate) use text::mac;
+pub(crate) use text::{destination, mac, mac_option};
 pub mod validate;
 
 pub use error::{ConfigErrors, Problem};

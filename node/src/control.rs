@@ -12,6 +12,9 @@ mod forwarding;
 mod port_table;
 mod reload;
 mod report;
+mod router;
+mod routes;
+mod saved;
 mod start;
 mod thread;
 
@@ -26,16 +29,18 @@ use std::time::Instant;
 
 use dataplane::capture::CaptureTap;
 use dataplane::counters::PortCounters;
-use dataplane::{Dataplane, PortEntry, QueueOwners, Snapshot, Watchdog};
+use dataplane::{Dataplane, HostPort, PortEntry, PortRole, QueueOwners, Snapshot, Watchdog};
 use packet::{MacAddress, Offloads, PortId};
 use switch::{Binding, Fdb};
 
-use crate::api::types::Origin;
+use crate::api::types::{NewRoute, Origin};
 use crate::config::{Config, PortConfig};
 use crate::devices::{Devices, LinkWatcher};
+use crate::kernel::KernelChange;
 use crate::limit::RateLimit;
 use crate::ports::lifecycle::Condition;
 use crate::ports::numbers::Numbers;
+use crate::router::Router;
 use crate::state::StateDirectory;
 
 /// Warnings kept for the status page, the oldest of which go first.
@@ -62,12 +67,14 @@ pub enum Refused {
 }
 
 /// Why the control side is to look at something. Sent from threads that must not wait.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Notice {
     /// The workers have events: [`Control::take_events`].
     Events,
     /// A link has changed near this port: [`Control::link_changed`].
     Link(PortId),
+    /// The kernel's network has changed: [`Control::kernel_changed`].
+    Kernel(Vec<KernelChange>),
 }
 
 /// A port with everything known of it.
@@ -124,6 +131,14 @@ pub struct Control {
     /// Numbers of removed ports that a worker may still know.
     retiring: Vec<PortId>,
     captures: Vec<Arc<CaptureTap>>,
+    /// With `[uplink]`.
+    router: Option<Router>,
+    /// Routes of the API that a router would have.
+    dormant_routes: Vec<NewRoute>,
+    /// Keeps the kernel's changes coming.
+    follower: Option<Box<dyn Send>>,
+    /// Punts were left for the next round.
+    has_punts: bool,
     started: Instant,
     links: LinkWatcher,
     /// Ticks so far.
@@ -163,6 +178,12 @@ impl Control {
         self.dead_worker
     }
 
+    /// What the workers work by now.
+    #[must_use]
+    pub fn snapshot(&self) -> Arc<Snapshot> {
+        self.dataplane.snapshot()
+    }
+
     fn port(&self, name: &str) -> Result<&Port, Refused> {
         self.ports.get(name).ok_or_else(|| no_such_port(name))
     }
@@ -180,10 +201,12 @@ impl Control {
     }
 
     /// Publishes what there is now, and returns the snapshot's generation.
-    fn publish(&self) -> u64 {
+    fn publish(&mut self) -> u64 {
+        let routing = self.renew_routing();
         let entries = self.ports.values().map(|port| PortEntry {
             id: port.id,
             name: port.config.name.as_str().into(),
+            role: if port.origin == Origin::Uplink { PortRole::Uplink } else { PortRole::Bridge },
             up: port.is_up(),
             mtu_bytes: port.mtu_bytes.unwrap_or(self.config.node.mtu),
             offloads: port.offloads,
@@ -191,7 +214,19 @@ impl Control {
             counters: Arc::clone(&port.counters),
             queues: port.owners,
         });
-        self.dataplane.publish(Snapshot::new(Arc::clone(&self.fdb), entries, self.captures.clone()))
+        let mut snapshot = Snapshot::new(Arc::clone(&self.fdb), entries, self.captures.clone());
+        if let Some(host) = self.ports.values().find(|port| port.origin == Origin::Host) {
+            snapshot = snapshot.with_host(HostPort {
+                port: host.id,
+                mac: host.mac,
+                pods: self.config.node.pod_cidrs.clone(),
+                gateways: host.config.hosts().collect(),
+            });
+        }
+        if let Some(routing) = routing {
+            snapshot = snapshot.with_routing(routing);
+        }
+        self.dataplane.publish(snapshot)
     }
 }
 

@@ -16,10 +16,12 @@ pub use simulated::{SimulatedDevices, SimulatedWorld};
 use std::net::IpAddr;
 use std::os::fd::OwnedFd;
 
+use ipnet::IpNet;
 use packet::{MacAddress, Offloads};
 use port::Queue;
 
 use crate::config::PortConfig;
+use crate::kernel::KernelChange;
 
 /// A device as the control side wants it.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -38,6 +40,9 @@ pub struct DeviceRequest {
     pub default_routes: Vec<IpAddr>,
     /// Whether the pod sees a carrier: not on a port that the operator set down.
     pub carrier: bool,
+    /// Of the uplink: the networks of the node's pods. Nothing else that the device hears is copied to the workers but
+    /// ARP and neighbor discovery; and what the host itself sends for a pod.
+    pub ours: Option<Vec<IpNet>>,
 }
 
 /// An open device.
@@ -102,6 +107,29 @@ pub enum OpenError {
     Failed(String),
 }
 
+/// What of the kernel's routes is followed.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Followed {
+    /// The tables.
+    pub tables: Vec<u32>,
+    /// The protocols; empty: all.
+    pub protocols: Vec<u8>,
+}
+
+/// What the kernel's stack is not to see of what comes in by the uplink.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Guard {
+    /// The uplink's device.
+    pub device: String,
+    /// Destinations that are ours.
+    pub ours: Vec<IpNet>,
+    /// Destinations within them that are the node's own.
+    pub except: Vec<IpAddr>,
+}
+
+/// Is called with what has changed in the kernel, by a thread of its own.
+pub type Tell = Box<dyn Fn(Vec<KernelChange>) + Send>;
+
 /// Makes, watches and removes devices. Two implementations: the kernel's and simulated ones.
 pub trait Devices: Send {
     /// Makes the device, or adopts the one that a former daemon left.
@@ -140,6 +168,20 @@ pub trait Devices: Send {
 
     /// Makes the settings that the host port needs, once its device is open. Returns what could not be done.
     fn prepare_host(&mut self, port: &PortConfig) -> Vec<String>;
+
+    /// Has `tell` called with what the kernel has of devices, addresses, routes and permanent neighbors in the
+    /// daemon's namespace, and from then on with each change, until the answer is dropped.
+    ///
+    /// # Errors
+    /// A sentence.
+    fn follow_kernel(&mut self, followed: Followed, tell: Tell) -> Result<Box<dyn Send>, String>;
+
+    /// Sees to it that the kernel's stack leaves alone what `guard` says, and nothing else; `None`: nothing. True if
+    /// something had to be done about it.
+    ///
+    /// # Errors
+    /// A sentence.
+    fn guard_uplink(&mut self, guard: Option<&Guard>) -> Result<bool, String>;
 
     /// Frames from the device that the kernel dropped before us; `None` if that is not known.
     fn queue_dropped(&mut self, port: &PortConfig) -> Option<u64>;

@@ -16,7 +16,10 @@
 use std::net::{IpAddr, Ipv4Addr};
 
 use ipnet::IpNet;
+use packet::protocol::ip_protocol;
 use packet::{FiveTuple, Layout, MacAddress, Network, PortId, Transport};
+
+use crate::explain::Described;
 
 /// What a frame has to be.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
@@ -144,6 +147,48 @@ impl Filter {
         self.ingress.as_deref()
     }
 
+    /// The one packet that the words describe, as `explain` wants it.
+    ///
+    /// # Errors
+    /// A sentence: what is missing, or says too little.
+    pub fn describe(&self) -> Result<Described, String> {
+        let ingress = self.ingress.clone();
+        let ingress = ingress.ok_or("in=PORT is missing: the port that the packet comes in by")?;
+        let (mut protocol, mut source, mut destination, mut ports) = (None, None, None, (0, 0));
+        for term in &self.terms {
+            match *term {
+                Term::Protocol(word) => protocol = Some(word),
+                Term::Source(network) => source = Some(one_address(network)?),
+                Term::Destination(network) => destination = Some(one_address(network)?),
+                Term::SourcePort(port) => ports.0 = port,
+                Term::DestinationPort(port) => ports.1 = port,
+                Term::Host(_) | Term::Port(_) | Term::Mac(_) => {
+                    return Err("host=, port= and mac= say too little about a packet: use src=, dst=, \
+                                sport= and dport="
+                        .to_owned());
+                }
+            }
+        }
+        let source = source.ok_or("src=ADDRESS is missing")?;
+        let destination = destination.ok_or("dst=ADDRESS is missing")?;
+        if source.is_ipv4() != destination.is_ipv4() {
+            return Err(format!("{source} and {destination} are of different families"));
+        }
+        let protocol = match protocol {
+            Some(Protocol::Tcp) => ip_protocol::TCP,
+            Some(Protocol::Udp) => ip_protocol::UDP,
+            Some(Protocol::Sctp) => ip_protocol::SCTP,
+            Some(Protocol::Icmp) if source.is_ipv4() => ip_protocol::ICMP,
+            Some(Protocol::Icmp) => ip_protocol::ICMPV6,
+            Some(Protocol::Arp) | None => {
+                return Err("a protocol is missing: tcp, udp, sctp or icmp".to_owned());
+            }
+        };
+        let (source_port, destination_port) = ports;
+        let flow = FiveTuple { source, destination, protocol, source_port, destination_port };
+        Ok(Described { ingress, flow })
+    }
+
     /// Whether the frame `bytes` matches. `layout` is `None` for what is too short for an Ethernet header.
     /// The ingress port is not looked at here: see [`bind`](Self::bind).
     #[must_use]
@@ -165,6 +210,11 @@ impl Filter {
             ingress.is_none_or(|ingress| ingress == port) && self.matches(bytes, layout)
         }
     }
+}
+
+fn one_address(network: IpNet) -> Result<IpAddr, String> {
+    let is_one = network.prefix_len() == network.max_prefix_len();
+    if is_one { Ok(network.addr()) } else { Err(format!("{network} is not one address")) }
 }
 
 /// What the terms look at.

@@ -38,6 +38,11 @@ pub fn kernel_settings(port: &PortConfig) -> Vec<(String, &'static str)> {
     let mut settings = Vec::new();
     if port.hosts().any(|address| matches!(address, IpAddr::V4(_))) {
         settings.push(("net/ipv4/ip_forward".to_owned(), "1"));
+        // Answers to service traffic from other nodes are given to the kernel by this device, which is not the one that
+        // the way back leads to. Who may say what has been checked by flyover.
+        settings.push((format!("net/ipv4/conf/{}/rp_filter", port.name), "2"));
+        // Nobody goes past the gateway: see the drop reason `host_redirect`.
+        settings.push((format!("net/ipv4/conf/{}/send_redirects", port.name), "0"));
     }
     if port.hosts().any(|address| matches!(address, IpAddr::V6(_))) {
         settings.push(("net/ipv6/conf/all/forwarding".to_owned(), "1"));
@@ -86,8 +91,10 @@ mod tests {
         assert!(!port.is_bound());
         let settings = kernel_settings(&port);
         assert_eq!(settings[0], ("net/ipv4/ip_forward".to_owned(), "1"));
-        assert_eq!(settings[1], ("net/ipv6/conf/all/forwarding".to_owned(), "1"));
-        assert_eq!(settings[2], ("net/ipv6/conf/cni0/accept_ra".to_owned(), "0"));
+        assert_eq!(settings[1], ("net/ipv4/conf/cni0/rp_filter".to_owned(), "2"));
+        assert_eq!(settings[2], ("net/ipv4/conf/cni0/send_redirects".to_owned(), "0"));
+        assert_eq!(settings[3], ("net/ipv6/conf/all/forwarding".to_owned(), "1"));
+        assert_eq!(settings[4], ("net/ipv6/conf/cni0/accept_ra".to_owned(), "0"));
     }
 
     #[test]
@@ -98,7 +105,7 @@ mod tests {
     #[test]
     fn settings_are_made_once_and_failures_named() {
         let root = tempfile::tempdir().unwrap();
-        std::fs::create_dir_all(root.path().join("net/ipv4")).unwrap();
+        std::fs::create_dir_all(root.path().join("net/ipv4/conf/cni0")).unwrap();
         let forward = root.path().join("net/ipv4/ip_forward");
         std::fs::write(&forward, "0\n").unwrap();
         let settings = kernel_settings(&host_port(&Config::default()).unwrap());
@@ -106,7 +113,7 @@ mod tests {
         assert_eq!(std::fs::read_to_string(&forward).unwrap(), "1");
         std::fs::remove_dir_all(root.path().join("net")).unwrap();
         let complaints = apply_settings(root.path(), &settings);
-        assert_eq!(complaints.len(), 1);
+        assert_eq!(complaints.len(), 3);
         assert!(complaints[0].contains("net/ipv4/ip_forward to 1"), "{}", complaints[0]);
     }
 }

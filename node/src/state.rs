@@ -3,7 +3,7 @@
 //! - `lock`: held (`flock`) by the one daemon that uses the directory, with its process id as text. The
 //!   kernel lets go of it whatever way the daemon ends.
 //! - `ports.json`: what the API added, on top of the configuration file: ports, which ports were set down,
-//!   static entries of the forwarding database. Written whole to a second file that then takes the name, so
+//!   static entries of the forwarding database, routes. Written whole to a second file that then takes the name, so
 //!   that a reader (and a crash) sees either the old or the new one.
 
 use std::fs::{DirBuilder, File, OpenOptions};
@@ -16,6 +16,7 @@ use rustix::fs::{FlockOperation, flock};
 use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
 
+use crate::api::types::NewRoute;
 use crate::config::PortConfig;
 
 /// The version of `ports.json` that this version writes, and the only one it reads.
@@ -71,6 +72,9 @@ pub struct Saved {
     /// Static entries of the forwarding database.
     #[serde(default)]
     pub fdb: Vec<SavedEntry>,
+    /// Routes that were added by the API.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub routes: Vec<NewRoute>,
 }
 
 /// A static entry of the forwarding database.
@@ -216,6 +220,10 @@ mod tests {
             }],
             down: vec!["vm1".into()],
             fdb: vec![SavedEntry { mac: "02:00:00:00:00:12".parse().unwrap(), port: "vm1".into() }],
+            routes: vec![
+                serde_json::from_str("{\"dst\":\"10.9.0.0/16\",\"gateway\":\"192.168.0.1\",\"metric\":5}")
+                    .unwrap(),
+            ],
         }
     }
 

@@ -21,6 +21,7 @@ pub(super) fn page(status: &Status, stats: &Stats) -> String {
         page.sample("drops_total", &[("stage", &drops.stage), ("reason", &drops.reason)], drops.packets);
     }
     page.ports(status, stats);
+    page.routing(status);
     page.family("fdb_entries", "gauge", "Entries of the forwarding database.");
     for (kind, count) in [("learned", status.fdb.learned), ("static", status.fdb.statics)] {
         page.sample("fdb_entries", &[("kind", kind)], count as u64);
@@ -50,6 +51,24 @@ impl Page {
             let _ = write!(self.0, "{before}{label}=\"{text}\"");
         }
         let _ = writeln!(self.0, "{} {value}", if labels.is_empty() { "" } else { "}" });
+    }
+
+    fn routing(&mut self, status: &Status) {
+        let Some(routing) = &status.routing else { return };
+        self.family("routes", "gauge", "Routes known, by source.");
+        for (source, count) in &routing.sources {
+            self.sample("routes", &[("source", source)], *count as u64);
+        }
+        self.family("routes_active", "gauge", "Different destinations that packets are routed to.");
+        self.sample("routes_active", &[], routing.active as u64);
+        self.family("neighbors", "gauge", "Neighbors known.");
+        self.sample("neighbors", &[], routing.neighbors as u64);
+        self.family(
+            "neighbor_requests_lost_total",
+            "counter",
+            "Requests of the workers about neighbors that were lost because there were too many.",
+        );
+        self.sample("neighbor_requests_lost_total", &[], routing.requests_lost);
     }
 
     fn workers(&mut self, stats: &Stats) {

@@ -10,7 +10,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::body::AnswerBody;
-use super::{capture, metrics, types};
+use super::{capture, metrics, router, types};
 use crate::config::PortConfig;
 use crate::control::{Control, ControlGone, ControlHandle, Refused};
 
@@ -74,8 +74,8 @@ impl Failure {
     fn sentence(&self) -> String {
         match self {
             Self::Refused(refused) => refused.to_string(),
-            Self::NoSuchPath => "there is no such path; this version knows /v1/ports, /v1/fdb, /v1/status, \
-                                 /v1/stats, /v1/capture, /metrics, /healthz and /readyz"
+            Self::NoSuchPath => "there is no such path; this version knows /v1/ports, /v1/fdb, /v1/routes, \
+                                 /v1/neighbors, /v1/explain, /v1/status, /v1/stats, /v1/capture, /metrics, /healthz and /readyz"
                 .to_owned(),
             Self::WrongMethod(allowed) => format!("the path is for {allowed} only"),
             Self::TooLong => format!("the body is longer than {BODY_BYTES_MAX} bytes"),
@@ -119,6 +119,9 @@ async fn route(
     match (steps.as_slice(), &method) {
         (["v1", "ports", ..], _) => ports(&steps[2..], request, &control).await,
         (["v1", "fdb", ..], _) => fdb(&steps[2..], request, &query, &control).await,
+        (["v1", "routes", ..], _) => router::routes(&steps[2..], request, &query, &control).await,
+        (["v1", "neighbors"], _) => router::neighbors(request, &query, &control).await,
+        (["v1", "explain"], _) => router::explain(request, &control).await,
         (["v1", "status"], &Method::GET) => {
             let status = ask(&control, |control| control.status()).await?;
             Ok(json(StatusCode::OK, &status))
@@ -255,7 +258,7 @@ pub(super) async fn ask<R: Send + 'static>(
 }
 
 /// The body of a request as a value.
-async fn body<T: DeserializeOwned>(request: Request<Incoming>) -> Result<T, Failure> {
+pub(super) async fn body<T: DeserializeOwned>(request: Request<Incoming>) -> Result<T, Failure> {
     let collecting = Limited::new(request.into_body(), BODY_BYTES_MAX).collect();
     let bytes = match tokio::time::timeout(BODY, collecting).await {
         Err(_) => return Err(Failure::Slow),
@@ -271,7 +274,7 @@ pub(super) fn unknown_parameter(name: &str) -> Failure {
     Refused::Invalid(format!("there is no parameter \"{name}\" here")).into()
 }
 
-fn json(status: StatusCode, value: &impl Serialize) -> Answer {
+pub(super) fn json(status: StatusCode, value: &impl Serialize) -> Answer {
     // The types have string keys and no custom serializers that fail.
     let mut bytes = serde_json::to_vec(value).unwrap_or_default();
     bytes.push(b'\n');
@@ -282,7 +285,7 @@ fn text(status: StatusCode, text: String) -> Answer {
     with_type(status, "text/plain; charset=utf-8", text.into())
 }
 
-fn empty() -> Answer {
+pub(super) fn empty() -> Answer {
     let mut answer = Response::new(AnswerBody::Whole(None));
     *answer.status_mut() = StatusCode::NO_CONTENT;
     answer

@@ -6,6 +6,13 @@ use serde::{Deserialize, Serialize};
 
 use crate::config::mac;
 
+mod routing;
+
+pub use routing::{
+    ExplainRequest, ExplainStep, Neighbor, NewNextHop, NewRoute, NextHop, Route, RouteAnswer, RouteType,
+    RoutingSummary,
+};
+
 /// Any failure.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Error {
@@ -19,6 +26,8 @@ pub struct Error {
 pub enum Origin {
     /// `[host]`: the host's own port.
     Host,
+    /// `[uplink]`: the node's network card.
+    Uplink,
     /// `[[port]]` of the configuration file.
     Config,
     /// The API (and with it the command line and CNI).
@@ -211,6 +220,9 @@ pub struct Status {
     pub ports: PortSummary,
     /// The forwarding database in numbers.
     pub fdb: FdbSummary,
+    /// The router in numbers; absent without `[uplink]`, where the kernel is the router.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub routing: Option<RoutingSummary>,
     /// Reasons for which frames were dropped, most frequent first; none with 0.
     pub drops: Vec<Drops>,
     /// What is odd, one line each.

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::port::{PortConfig, PortType};
 use super::text::{PortRange, address, network, networks};
+use crate::router::{MAIN_TABLE, Protocol};
 
 /// The whole file. Every key is optional, but for those that name an entry of `[[route]]` and `[[port]]`.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
@@ -168,12 +169,22 @@ impl Default for HostConfig {
     }
 }
 
-/// `[uplink]`: the node's network card.
+/// `[uplink]`: the node's network card. With it flyover is the node's router.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct UplinkConfig {
     /// The device; it stays the kernel's.
     pub device: String,
+    /// The kernel's tables whose routes are followed; of two with the same route the first one counts.
+    #[serde(default = "main_table")]
+    pub tables: Vec<u32>,
+    /// Whose routes are followed, as names or numbers (`ip route … proto`); empty: everybody's.
+    #[serde(default)]
+    pub protocols: Vec<Protocol>,
+}
+
+fn main_table() -> Vec<u32> {
+    vec![MAIN_TABLE]
 }
 
 /// `[snat]`: masquerading of what leaves the cluster by the uplink.
@@ -241,16 +252,30 @@ impl Config {
         }
     }
 
+    /// The network of this node's pods that is or contains `network`.
+    #[must_use]
+    pub fn own_network(&self, network: &IpNet) -> Option<&IpNet> {
+        self.node.pod_cidrs.iter().find(|pods| pods.contains(network))
+    }
+
+    /// Whether there may be a route to `prefix` by way of others.
+    ///
+    /// # Errors
+    /// A sentence, if it lies in a network of this node's pods.
+    pub fn may_lead_away(&self, prefix: &IpNet) -> Result<(), String> {
+        match self.own_network(prefix) {
+            None => Ok(()),
+            Some(pods) => Err(format!(
+                "{prefix} lies in {pods}, the network of this node's own pods; the pod networks of two nodes \
+                 must not overlap"
+            )),
+        }
+    }
+
     /// What the configuration asks for that this version cannot do, one `(key, sentence)` each.
     #[must_use]
     pub fn unavailable(&self) -> Vec<(String, String)> {
         let mut missing = Vec::new();
-        if self.uplink.is_some() {
-            missing.push(("uplink".to_owned(), "[uplink] is not available in this version".to_owned()));
-        }
-        if !self.routes.is_empty() {
-            missing.push(("route".to_owned(), "[[route]] is not available in this version".to_owned()));
-        }
         for (index, port) in self.ports.iter().enumerate().filter(|(_, port)| !port.port_type.is_available())
         {
             missing.push((

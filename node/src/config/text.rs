@@ -74,6 +74,21 @@ pub(crate) mod network {
     }
 }
 
+/// Serde for the destinations of a route: a network, or one address.
+pub(crate) mod destination {
+    use super::{Deserialize, Deserializer, parse_quoted};
+    use ipnet::IpNet;
+    use std::net::IpAddr;
+
+    pub(crate) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<IpNet, D::Error> {
+        let text = String::deserialize(from)?;
+        if let Ok(address) = text.parse::<IpAddr>() {
+            return Ok(address.into());
+        }
+        parse_quoted::<_, D>(&text, "a network or an address, such as 10.244.2.0/24")
+    }
+}
+
 /// Serde for one address.
 pub(crate) mod address {
     use super::{Deserialize, Deserializer, parse_quoted};

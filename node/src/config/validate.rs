@@ -23,6 +23,10 @@ pub const MTU_MAX: u32 = 65_521;
 pub const MACS_MAX: u32 = 1 << 22;
 /// Longest name of a device or port, in bytes (`IFNAMSIZ` − 1).
 pub const NAME_BYTES_MAX: usize = 15;
+/// Most tables of the kernel that are followed.
+pub const TABLES_MAX: usize = 64;
+/// The kernel's table of its own addresses (`RT_TABLE_LOCAL`).
+const LOCAL_TABLE: u32 = 255;
 /// Longest path of a unix socket, in bytes (`sun_path` less the final zero).
 pub const SOCKET_PATH_BYTES_MAX: usize = 107;
 
@@ -98,7 +102,8 @@ pub fn validate(config: &Config, machine: &Machine) -> Vec<Finding> {
     workers(config, machine, &mut findings);
     bridge(config, &mut findings);
     host_and_uplink(config, &mut findings);
-    snat_and_routes(config, &mut findings);
+    snat(config, &mut findings);
+    routes(config, &mut findings);
     let mut check = PortCheck::new(config);
     for (index, port) in config.ports.iter().enumerate() {
         findings.0.extend(check.admit(port, &format!("port[{index}].")));
@@ -230,7 +235,28 @@ fn host_and_uplink(config: &Config, findings: &mut Findings) {
         }
     }
     destinations("host.cidrs", &config.host.cidrs, findings);
+    for (index, network) in config.host.cidrs.iter().enumerate() {
+        if let Some(pods) = config.own_network(network) {
+            let message = format!("{network} lies in {pods}, the network of this node's pods");
+            findings.error(format!("host.cidrs[{index}]"), message);
+        }
+    }
     if let Some(uplink) = &config.uplink {
+        if !config.host.enabled && config.node.pod_cidrs.is_empty() {
+            findings.error("node.pod_cidrs", "the router needs a gateway address: give a network");
+        }
+        if uplink.tables.len() > TABLES_MAX {
+            findings.error("uplink.tables", format!("more than {TABLES_MAX} tables cannot be followed"));
+        }
+        for (index, table) in uplink.tables.iter().enumerate() {
+            let key = format!("uplink.tables[{index}]");
+            if matches!(*table, 0 | LOCAL_TABLE) {
+                findings
+                    .error(key, format!("table {table} cannot be followed: it has no routes to other nodes"));
+            } else if uplink.tables[..index].contains(table) {
+                findings.error(key, format!("table {table} is given twice"));
+            }
+        }
         if let Err(why) = device_name(&uplink.device) {
             findings.error("uplink.device", why);
         } else if config.host.enabled && uplink.device == config.host.name {
@@ -239,15 +265,23 @@ fn host_and_uplink(config: &Config, findings: &mut Findings) {
     }
 }
 
-fn snat_and_routes(config: &Config, findings: &mut Findings) {
+fn snat(config: &Config, findings: &mut Findings) {
     let snat = &config.snat;
     findings.bounds("snat.sessions_max", snat.sessions_max, 1, 1 << 24, "");
     findings.bounds("snat.sessions_max_per_pod", snat.sessions_max_per_pod, 1, snat.sessions_max.max(1), "");
     destinations("snat.exempt_cidrs", &snat.exempt_cidrs, findings);
+}
+
+fn routes(config: &Config, findings: &mut Findings) {
+    if config.uplink.is_none() && !config.routes.is_empty() {
+        findings.warning("route", "it has no effect without [uplink]: the kernel is the router then");
+    }
     for (index, route) in config.routes.iter().enumerate() {
         if route.dst.addr() != route.dst.network() {
             let message = format!("{} has host bits set; the network is {}", route.dst, route.dst.trunc());
             findings.error(format!("route[{index}].dst"), message);
+        } else if let Err(why) = config.may_lead_away(&route.dst) {
+            findings.error(format!("route[{index}].dst"), why);
         }
         let via = route.via;
         if via.is_ipv4() != route.dst.addr().is_ipv4() {

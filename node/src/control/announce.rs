@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use dataplane::QueueOwners;
 use packet::{MacAddress, arp, icmpv6};
 
-use super::Control;
+use super::{Control, Port};
 use crate::api::types::Origin;
 
 impl Control {
@@ -19,14 +19,24 @@ impl Control {
         if frames.is_empty() {
             return;
         }
-        for port in self.ports.values().filter(|port| port.is_up() && port.id != announced.id) {
-            let worker = match port.owners {
-                QueueOwners::All => 0,
-                QueueOwners::One(owner) => owner,
-            };
-            if let Err(error) = self.dataplane.originate(port.id, frames.clone(), worker) {
-                tracing::debug!("announcing {name} to {}: {error}", port.config.name);
-            }
+        for port in self.bridge_ports().filter(|port| port.is_up() && port.id != announced.id) {
+            self.send(port, frames.clone());
+        }
+    }
+
+    /// The ports that are on the bridge.
+    pub(super) fn bridge_ports(&self) -> impl Iterator<Item = &Port> {
+        self.ports.values().filter(|port| port.origin != Origin::Uplink)
+    }
+
+    /// Sends frames of the switch's own by a port, if a worker has room for them.
+    pub(super) fn send(&self, port: &Port, frames: Vec<Vec<u8>>) {
+        let worker = match port.owners {
+            QueueOwners::All => 0,
+            QueueOwners::One(owner) => owner,
+        };
+        if let Err(error) = self.dataplane.originate(port.id, frames, worker) {
+            tracing::debug!("frames for {} are not sent: {error}", port.config.name);
         }
     }
 }

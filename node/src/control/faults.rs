@@ -15,7 +15,7 @@ use crate::ports::lifecycle::{Condition, Step};
 const LOOK_MS: u64 = 100;
 
 impl Control {
-    /// Takes all events that wait.
+    /// Takes all events that wait, and as many punts as are due in one round.
     pub fn take_events(&mut self) {
         while let Some(event) = self.dataplane.events().next() {
             match event {
@@ -31,6 +31,7 @@ impl Control {
             self.events_lost = lost;
             self.look_at_all_ports();
         }
+        self.take_punts();
     }
 
     fn fault(&mut self, id: PortId, fault: PortFault) {
@@ -53,6 +54,7 @@ impl Control {
         if is_gone {
             self.let_go(id);
         }
+        self.forget_neighbors_behind(id);
         self.fdb.flush(Some(id));
     }
 
@@ -178,6 +180,7 @@ impl Control {
             self.look_at_namespaces(now_ms);
         }
         self.look_after_ports(now_ms);
+        self.tick_router();
         self.update_readiness();
     }
 
@@ -277,7 +280,7 @@ impl Control {
     }
 
     /// Logs a line unless there were too many of its kind lately.
-    fn log(&mut self, kind: &'static str, text: &str) {
+    pub(super) fn log(&mut self, kind: &'static str, text: &str) {
         match self.limit.permit(kind, self.dataplane.now_ms()) {
             Some(0) => tracing::warn!("{text}"),
             Some(suppressed) => tracing::warn!("{text} ({suppressed} lines of this kind were left out)"),

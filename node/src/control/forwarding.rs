@@ -4,7 +4,7 @@ use packet::MacAddress;
 use switch::{EntryKind, FdbError};
 
 use super::{Control, Refused, no_such_port};
-use crate::api::types::{FdbEntry, Flushed};
+use crate::api::types::{FdbEntry, Flushed, Origin};
 
 impl Control {
     /// All entries, or those of one port, sorted by address.
@@ -49,7 +49,13 @@ impl Control {
     }
 
     pub(super) fn enter_static(&mut self, mac: MacAddress, dev: &str) -> Result<(), Refused> {
-        let id = self.port(dev)?.id;
+        let port = self.port(dev)?;
+        if port.origin == Origin::Uplink {
+            return Err(Refused::Invalid(format!(
+                "port \"{dev}\" is the uplink, which is not on the bridge"
+            )));
+        }
+        let id = port.id;
         self.fdb.add_static(mac, id).map_err(|error| match error {
             FdbError::NotAStation(_) => Refused::Invalid(error.to_string()),
             FdbError::Exists { .. } => Refused::Conflict(error.to_string()),

@@ -16,7 +16,6 @@ use crate::config::{PortCheck, PortConfig, PortType};
 use crate::devices::{DeviceRequest, OpenError};
 use crate::identity;
 use crate::ports::lifecycle::Condition;
-use crate::state::{Saved, SavedEntry};
 
 /// What became of a port that was taken into the table.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -69,6 +68,9 @@ impl Control {
             Origin::Host => {
                 return Err(Refused::Conflict(format!("port \"{name}\" is the host port: see [host]")));
             }
+            Origin::Uplink => {
+                return Err(Refused::Conflict(format!("port \"{name}\" is the uplink: see [uplink]")));
+            }
             Origin::Config => {
                 return Err(Refused::Conflict(format!(
                     "port \"{name}\" is in the configuration file: remove it there and reload"
@@ -105,7 +107,8 @@ impl Control {
             return Err(Refused::Invalid(text));
         }
         let mut check = PortCheck::new(&self.config);
-        for present in self.ports.values().filter(|port| port.origin != Origin::Host) {
+        for present in self.ports.values().filter(|port| matches!(port.origin, Origin::Config | Origin::Api))
+        {
             check.admit(&present.config, "");
         }
         let findings = check.admit(port, "");
@@ -208,6 +211,7 @@ impl Control {
         self.publish();
         if opened.is_ok() {
             self.announce(name);
+            self.guard_uplink();
         }
         if request.port.port_type == PortType::Packet && opened.is_ok() {
             // It is as its owner left it: perhaps down.
@@ -229,6 +233,7 @@ impl Control {
                 &port.config,
             ),
             carrier: port.wanted_up,
+            ours: (port.origin == Origin::Uplink).then(|| self.config.node.pod_cidrs.clone()),
         }
     }
 
@@ -270,6 +275,7 @@ impl Control {
     /// Forgets a port; its device stays.
     pub(super) fn drop_port(&mut self, name: &str) {
         if let Some(port) = self.ports.remove(name) {
+            self.forget_neighbors_behind(port.id);
             self.retiring.push(port.id);
             self.retire();
         }
@@ -324,30 +330,6 @@ impl Control {
         {
             self.notice(format!("port \"{name}\": {error}"));
         }
-    }
-
-    /// Saves what the API added.
-    pub(super) fn save(&self) -> Result<(), Refused> {
-        let saved = Saved {
-            ports: self.of(Origin::Api).map(|port| port.config.clone()).collect(),
-            down: self
-                .ports
-                .iter()
-                .filter(|(_, port)| !port.wanted_up)
-                .map(|(name, _)| name.clone())
-                .collect(),
-            fdb: self
-                .ports
-                .values()
-                .flat_map(|port| port.static_macs.iter().map(|mac| (*mac, port.config.name.clone())))
-                .map(|(mac, port)| SavedEntry { mac, port })
-                .collect(),
-        };
-        self.state.save(&saved).map_err(|error| Refused::Failed(error.to_string()))
-    }
-
-    fn of(&self, origin: Origin) -> impl Iterator<Item = &Port> {
-        self.ports.values().filter(move |port| port.origin == origin)
     }
 }
 

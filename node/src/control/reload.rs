@@ -39,11 +39,13 @@ impl Control {
         let present = self.ports.values().map(|port| (port.origin, &port.config));
         let changes = plan(present, &config.ports);
         self.config = config;
+        self.configure_router();
         for change in changes {
             self.apply(change);
         }
         if reopen_all {
-            let ports: Vec<PortConfig> = self.ports.values().map(|port| port.config.clone()).collect();
+            // The uplink has its device's MTU, and no queue of ours.
+            let ports: Vec<PortConfig> = self.bridge_ports().map(|port| port.config.clone()).collect();
             for port in ports {
                 self.change_port(port, true);
             }
@@ -128,7 +130,9 @@ fn merge(running: &Config, mut wanted: Config) -> (Config, Vec<&'static str>) {
         "node.cluster_cidrs": node.cluster_cidrs;
         "node.pod_cidrs": node.pod_cidrs;
         "workers": workers;
-        "host": host;
+        "host.enabled": host.enabled;
+        "host.name": host.name;
+        "uplink": uplink;
         "metrics": metrics;
     }
     (wanted, fixed)
@@ -145,10 +149,11 @@ mod tests {
         wanted.workers.count = 2;
         wanted.node.mtu = 9000;
         wanted.host.name = "br0".into();
+        wanted.host.cidrs = vec!["10.96.0.0/12".parse().unwrap()];
         let (merged, fixed) = merge(&running, wanted);
-        assert_eq!(fixed, ["workers", "host"]);
+        assert_eq!(fixed, ["workers", "host.name"]);
         assert_eq!(merged.workers, running.workers);
-        assert_eq!(merged.host, running.host);
+        assert_eq!((merged.host.name, merged.host.cidrs.len()), (running.host.name, 1));
         assert_eq!(merged.node.mtu, 9000);
     }
 

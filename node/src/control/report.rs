@@ -100,6 +100,7 @@ impl Control {
                 evicted: fdb.evicted,
                 refused: fdb.refused,
             },
+            routing: self.routing_summary(),
             drops,
             warnings: self.warnings(),
         }
@@ -109,7 +110,8 @@ impl Control {
         let stalled = self.stalled.iter().map(|worker| format!("worker {worker} is stalled"));
         let lost =
             (self.events_lost > 0).then(|| format!("{} events of the workers were lost", self.events_lost));
-        stalled.chain(lost).chain(self.notices.iter().cloned()).collect()
+        let routes = self.route_warnings();
+        stalled.chain(lost).chain(routes).chain(self.notices.iter().cloned()).collect()
     }
 
     /// All counters.

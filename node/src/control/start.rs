@@ -71,11 +71,13 @@ impl Control {
             cpus: config.workers.cpus.iter().map(|cpu| usize::from(*cpu)).collect(),
             busy_poll: Duration::from_micros(config.workers.busy_poll_us.into()),
             ports: PortSetOptions { engine: options.engine, ..PortSetOptions::default() },
+            seed: options.seed.rotate_left(32),
         };
         let empty = Snapshot::new(Arc::clone(&fdb), [], Vec::new());
         let tell = notify.clone();
         let links = LinkWatcher::start(move |port| tell(Notice::Link(port)))
             .map_err(|error| StartError::Port(format!("links cannot be watched: {error}")))?;
+        let tell = notify.clone();
         let dataplane = Dataplane::start(&dataplane_config, empty, move || notify(Notice::Events))?;
         let mut control = Self {
             node_name: config.node_name(),
@@ -87,6 +89,10 @@ impl Control {
             numbers: Numbers::default(),
             retiring: Vec::new(),
             captures: Vec::new(),
+            router: None,
+            dormant_routes: Vec::new(),
+            has_punts: false,
+            follower: None,
             started: Instant::now(),
             links,
             ticks: 0,
@@ -99,12 +105,13 @@ impl Control {
             limit: RateLimit::default(),
             config,
         };
-        control.open_first_ports()?;
+        control.open_first_ports(options.seed)?;
+        control.follow_kernel(tell)?;
         control.update_readiness();
         Ok(control)
     }
 
-    fn open_first_ports(&mut self) -> Result<(), StartError> {
+    fn open_first_ports(&mut self, seed: u64) -> Result<(), StartError> {
         let (saved, warning) = self.state.load();
         if let Some(warning) = warning {
             self.notice(warning);
@@ -124,6 +131,8 @@ impl Control {
                 Err(refused) => return Err(StartError::Port(refused.to_string())),
             }
         }
+        self.open_uplink(&saved.down, seed)?;
+        self.restore_routes(saved.routes);
         let mut check = PortCheck::new(&self.config);
         for port in self.config.ports.clone() {
             check.admit(&port, "");

@@ -147,15 +147,18 @@ fn run(mut control: Control, inbox: &Receiver<Message>, waiting: &AtomicBool) {
             control.tick();
             next_tick = now + TICK;
         }
-        match inbox.recv_timeout(next_tick.saturating_duration_since(now)) {
+        control.run_timers();
+        let until_tick = next_tick.saturating_duration_since(now);
+        match inbox.recv_timeout(control.due_in().map_or(until_tick, |due| due.min(until_tick))) {
             Ok(Message::Job(job)) => job(&mut control),
             Ok(Message::Notice(Notice::Link(port))) => control.link_changed(port),
+            Ok(Message::Notice(Notice::Kernel(changes))) => control.kernel_changed(changes),
             Ok(Message::Notice(Notice::Events)) => {
                 // Before the events are taken: one that comes during that sends a message of its own.
                 waiting.store(false, Ordering::Release);
                 control.take_events();
             }
-            Ok(Message::Stop) | Err(RecvTimeoutError::Disconnected) => return,
+            Ok(Message::Stop) | Err(RecvTimeoutError::Disconnected) => return control.stop(),
             Err(RecvTimeoutError::Timeout) => {}
         }
     }

@@ -21,10 +21,16 @@ pub(super) fn check(config: &Config) -> Result<(), String> {
 
 fn check_against(config: &Config, held: u64) -> Result<(), String> {
     let has_taps = config.host.enabled || config.has_port_type(PortType::Tap);
+    let has_packet_sockets = config.uplink.is_some() || config.has_port_type(PortType::Packet);
     let enters_namespaces = config.ports.iter().any(|port| port.netns.is_some());
     let needs = [
         (has_taps, NET_ADMIN, "to make and configure TAP devices"),
-        (config.has_port_type(PortType::Packet), NET_RAW, "to open packet sockets on the devices of ports"),
+        (
+            config.uplink.is_some(),
+            NET_ADMIN,
+            "to keep the pods' packets on the uplink from the kernel's stack",
+        ),
+        (has_packet_sockets, NET_RAW, "to open packet sockets on the devices of ports"),
         (enters_namespaces, SYS_ADMIN, "to enter the network namespaces of ports"),
     ];
     for (is_needed, (name, number), purpose) in needs {

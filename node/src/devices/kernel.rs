@@ -9,15 +9,17 @@ use std::path::Path;
 
 use packet::{Offloads, PORTS_MAX};
 use port::Queue;
-use port::packet_socket::{self, Drops, PacketConfig, PacketError};
+use port::packet_socket::{self, Drops, PacketConfig, PacketError, PacketFilter};
 use port::pcap::{self, PcapConfig, PcapQueue};
 use port::tap::{self, DeviceIdentity, Status, TapConfig, TapError};
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 
 use super::watch::socket_here;
-use super::{DeviceRequest, Devices, Given, OpenDevice, OpenError, Presence};
+use super::{DeviceRequest, Devices, Followed, Given, Guard, OpenDevice, OpenError, Presence, Tell};
 use crate::config::{self, PortConfig, PortType};
 use crate::host;
+use crate::ingress_rule::{self, IngressRule};
+use crate::kernel::{FollowOptions, KernelFollower};
 
 /// Devices of this machine.
 #[derive(Debug, Default)]
@@ -104,6 +106,24 @@ impl Devices for KernelDevices {
         host::apply_settings(Path::new("/proc/sys"), &host::kernel_settings(port))
     }
 
+    fn follow_kernel(&mut self, followed: Followed, tell: Tell) -> Result<Box<dyn Send>, String> {
+        let Followed { tables, protocols } = followed;
+        let options = FollowOptions { tables, protocols, ..FollowOptions::default() };
+        let follower = KernelFollower::start(options, tell).map_err(|error| error.to_string())?;
+        Ok(Box::new(follower))
+    }
+
+    fn guard_uplink(&mut self, guard: Option<&Guard>) -> Result<bool, String> {
+        let Some(Guard { device, ours, except }) = guard.cloned() else {
+            return ingress_rule::remove().map_err(|error| error.to_string());
+        };
+        let rule = IngressRule { device, ours, except };
+        if rule.is_present().map_err(|error| error.to_string())? {
+            return Ok(false);
+        }
+        rule.install().map(|_| true).map_err(|error| error.to_string())
+    }
+
     fn queue_dropped(&mut self, port: &PortConfig) -> Option<u64> {
         match port.port_type {
             PortType::Tap => tap::counters(port.netns.as_deref(), port.device_name())
@@ -124,6 +144,13 @@ impl KernelDevices {
             device: port.device_name().to_owned(),
             queues: request.workers,
             queue_frames: request.queue_frames,
+            // The uplink is one station, and its other traffic is none of ours.
+            promiscuous: request.ours.is_none(),
+            filter: request.ours.clone().map(|networks| PacketFilter {
+                networks,
+                neighbors: true,
+                sent_by_host: true,
+            }),
         };
         let opened = packet_socket::open(&config).map_err(|error| {
             let text = error.to_string();

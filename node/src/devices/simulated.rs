@@ -1,19 +1,24 @@
 //! Devices in memory: namespaces and links whose fate a test decides.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use packet::Offloads;
+use packet::{MacAddress, Offloads};
 use port::Queue;
 use port::memory::{self, Link, MemoryConfig, MemoryEnd};
 
-use super::{DeviceRequest, Devices, OpenDevice, OpenError, Presence};
-use crate::config::PortConfig;
+use super::{DeviceRequest, Devices, Followed, Given, Guard, OpenDevice, OpenError, Presence, Tell};
+use crate::config::{PortConfig, PortType};
+use crate::kernel::KernelChange;
 
 /// Frames that may wait in each direction of a simulated device.
 const FRAMES: usize = 256;
+/// What devices that are somebody else's have of their own.
+const OTHERS_MAC: MacAddress = MacAddress([2, 0, 0, 0, 0xff, 1]);
+const OTHERS_MTU_BYTES: u32 = 1500;
 
 #[derive(Debug)]
 struct Device {
@@ -23,7 +28,7 @@ struct Device {
     carrier: bool,
 }
 
-#[derive(Debug, Default)]
+#[derive(Default)]
 struct Inner {
     namespaces: BTreeMap<PathBuf, u64>,
     devices: BTreeMap<(Option<PathBuf>, String), Device>,
@@ -31,6 +36,15 @@ struct Inner {
     opened: Vec<DeviceRequest>,
     restored: Vec<DeviceRequest>,
     refusal: Option<OpenError>,
+    tell: Option<Tell>,
+    followed: Option<Followed>,
+    guard: Option<Guard>,
+}
+
+impl fmt::Debug for Inner {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Inner").field("devices", &self.devices).finish_non_exhaustive()
+    }
 }
 
 /// The machine that simulated devices live on; clones are the same machine.
@@ -100,9 +114,47 @@ impl SimulatedWorld {
         self.inner().devices.get(&key).map(|device| device.carrier)
     }
 
+    /// Makes a device of the host's own, such as a network card.
+    pub fn add_device(&self, device: &str) {
+        let mut inner = self.inner();
+        let (_, end) = memory::multi_queue(MemoryConfig { offloads: Offloads::ALL, frames_max: FRAMES }, 1);
+        inner.identities += 1;
+        let identity = inner.identities;
+        let device_here = Device { end: Arc::new(end), identity, up: true, carrier: true };
+        inner.devices.insert((None, device.to_owned()), device_here);
+    }
+
+    /// The kernel tells that something is different now. False if nobody listens.
+    pub fn tell_kernel(&self, changes: Vec<KernelChange>) -> bool {
+        let inner = self.inner();
+        inner.tell.as_ref().map(|tell| tell(changes)).is_some()
+    }
+
+    /// What of the kernel's routes is followed.
+    #[must_use]
+    pub fn followed(&self) -> Option<Followed> {
+        self.inner().followed.clone()
+    }
+
+    /// What the kernel's stack leaves alone.
+    #[must_use]
+    pub fn guard(&self) -> Option<Guard> {
+        self.inner().guard.clone()
+    }
+
     /// From now on every device is refused with `error`, or none if that is `None`.
     pub fn refuse(&self, error: Option<OpenError>) {
         self.inner().refusal = error;
+    }
+}
+
+/// Whoever follows the kernel of a world.
+struct Follower(SimulatedWorld);
+
+impl Drop for Follower {
+    fn drop(&mut self) {
+        let listener = self.0.inner().tell.take();
+        drop(listener);
     }
 }
 
@@ -126,6 +178,10 @@ impl Devices for SimulatedDevices {
         {
             return Err(OpenError::NoNamespace(format!("{}: no such namespace", netns.display())));
         }
+        let is_others = request.port.port_type == PortType::Packet;
+        if is_others && !inner.devices.contains_key(&key(&request.port)) {
+            return Err(OpenError::NoDevice(format!("there is no device {}", request.port.device_name())));
+        }
         let config = MemoryConfig { offloads: Offloads::ALL, frames_max: FRAMES };
         let (queues, end) = memory::multi_queue(config, request.workers);
         let adopted = inner.devices.contains_key(&key(&request.port));
@@ -137,7 +193,7 @@ impl Devices for SimulatedDevices {
             queues: queues.into_iter().map(|queue| Queue::Other(Box::new(queue))).collect(),
             offloads: Offloads::ALL,
             identity,
-            given: None,
+            given: is_others.then_some(Given { mac: Some(OTHERS_MAC), mtu_bytes: OTHERS_MTU_BYTES }),
             adopted,
             warnings: Vec::new(),
         })
@@ -157,12 +213,14 @@ impl Devices for SimulatedDevices {
         Ok(inner.devices.get(&key(port)).map_or(Presence::Missing, |device| Presence::There {
             identity: device.identity,
             up: device.up,
-            mtu_bytes: None,
+            mtu_bytes: (port.port_type == PortType::Packet).then_some(OTHERS_MTU_BYTES),
         }))
     }
 
     fn remove(&mut self, port: &PortConfig) -> Result<(), String> {
-        self.0.inner().devices.remove(&key(port));
+        if port.port_type != PortType::Packet {
+            self.0.inner().devices.remove(&key(port));
+        }
         Ok(())
     }
 
@@ -177,6 +235,20 @@ impl Devices for SimulatedDevices {
 
     fn prepare_host(&mut self, _port: &PortConfig) -> Vec<String> {
         Vec::new()
+    }
+
+    fn follow_kernel(&mut self, followed: Followed, tell: Tell) -> Result<Box<dyn Send>, String> {
+        let mut inner = self.0.inner();
+        inner.followed = Some(followed);
+        inner.tell = Some(tell);
+        Ok(Box::new(Follower(self.0.clone())))
+    }
+
+    fn guard_uplink(&mut self, guard: Option<&Guard>) -> Result<bool, String> {
+        let mut inner = self.0.inner();
+        let is_new = inner.guard.as_ref() != guard;
+        inner.guard = guard.cloned();
+        Ok(is_new)
     }
 
     fn queue_dropped(&mut self, _port: &PortConfig) -> Option<u64> {

@@ -29,7 +29,7 @@ pub fn plan<'a>(
 ) -> Vec<Change> {
     let present: BTreeMap<&str, (Origin, &PortConfig)> = present
         .into_iter()
-        .filter(|(origin, _)| *origin != Origin::Host)
+        .filter(|(origin, _)| !matches!(origin, Origin::Host | Origin::Uplink))
         .map(|(origin, port)| (port.name.as_str(), (origin, port)))
         .collect();
     let mut removals = Vec::new();

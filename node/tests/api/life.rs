@@ -97,11 +97,13 @@ fn a_device_in_the_host_port_s_way_ends_the_start_with_advice() {
     assert!(error.contains("ip link delete cni0") && error.contains("host.name"), "{error}");
 }
 
+const VHOST_USER: &str = "[[port]]\nname = \"v\"\ntype = \"vhost-user\"\nsocket = \"/run/v.sock\"\n";
+const NOT_AVAILABLE: &str = "port \"v\": type \"vhost-user\" is not available in this version";
+
 #[test]
 fn what_this_version_cannot_do_ends_the_start() {
-    let text = "[uplink]\ndevice = \"eth0\"\n";
-    let start = Node::start_in(tempfile::tempdir().unwrap(), SimulatedWorld::default(), text);
-    assert_eq!(start.err().unwrap().to_string(), "[uplink] is not available in this version");
+    let start = Node::start_in(tempfile::tempdir().unwrap(), SimulatedWorld::default(), VHOST_USER);
+    assert_eq!(start.err().unwrap().to_string(), NOT_AVAILABLE);
 }
 
 #[test]
@@ -125,9 +127,6 @@ fn a_changed_file_is_put_in_force_and_a_clash_changes_nothing() {
 
     let clash = reload("[[port]]\nname = \"d\"\naddresses = [\"10.244.1.10/24\"]\n").unwrap_err();
     assert!(clash.contains("clashes with port \"p10\" of the API"), "{clash}");
-    assert_eq!(
-        reload("[uplink]\ndevice = \"eth0\"\n").unwrap_err(),
-        "[uplink] is not available in this version"
-    );
+    assert_eq!(reload(VHOST_USER).unwrap_err(), NOT_AVAILABLE);
     assert_eq!(node.client.ports().unwrap().len(), 4);
 }

@@ -24,7 +24,7 @@ pub struct PortCheck {
 }
 
 impl PortCheck {
-    /// Nothing taken yet but the host port's name, device, MAC and addresses.
+    /// Nothing taken yet but names and devices of host port and uplink, and MAC and addresses of the gateway.
     #[must_use]
     pub fn new(config: &Config) -> Self {
         let mut check = Self {
@@ -44,6 +44,10 @@ impl PortCheck {
             let name = &config.host.name;
             check.names.insert(name.clone(), "the host port");
             check.devices.insert((None, name.clone()), "the host port".to_owned());
+        }
+        if let Some(uplink) = &config.uplink {
+            check.names.insert(uplink.device.clone(), "the uplink");
+            check.devices.insert((None, uplink.device.clone()), "the uplink".to_owned());
         }
         check.macs.insert(identity::gateway_mac(&gateways).0, "the gateway".to_owned());
         check
