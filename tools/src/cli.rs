@@ -1,5 +1,9 @@
 //! The command line, as INTERFACE promises it: everything that a person can type, in one place.
 
+mod route;
+
+pub(crate) use route::{NeighAction, RouteAction, parse_route, parse_route_key};
+
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use std::net::IpAddr;
 use std::path::PathBuf;
@@ -83,6 +87,25 @@ pub(crate) enum Command {
         #[command(flatten)]
         device: Device,
     },
+    /// Show and change routes, as `ip route` does. They are flyover's where the configuration has `[uplink]`.
+    Route {
+        #[command(subcommand)]
+        action: Option<RouteAction>,
+    },
+    /// Show and forget neighbors, as `ip neigh` does.
+    #[command(visible_alias = "neighbor", args_conflicts_with_subcommands = true)]
+    Neigh {
+        #[command(subcommand)]
+        action: Option<NeighAction>,
+        #[command(flatten)]
+        device: Device,
+    },
+    /// Say what would become of a packet, decision by decision; nothing is sent or changed.
+    Explain {
+        /// Words as of `capture`: `in=PORT,tcp,src=A,dst=B,sport=1,dport=80`.
+        #[arg(required = true, value_name = "PACKET")]
+        packet: Vec<String>,
+    },
     /// Show counters.
     Stats {
         /// Of what.
@@ -95,7 +118,7 @@ pub(crate) enum Command {
     Capture(CaptureArgs),
     /// Build a cluster in network namespaces, try every kind of communication, remove it.
     Lab(LabArgs),
-    /// Measure against the kernel's bridge on this machine.
+    /// Measure against the kernel's bridge and routing on this machine.
     Bench {
         #[command(subcommand)]
         subject: BenchSubject,
@@ -277,7 +300,7 @@ fn port_after_dev(words: &[String]) -> Result<&str, clap::Error> {
     }
 }
 
-fn usage_error(message: &str) -> clap::Error {
+pub(crate) fn usage_error(message: &str) -> clap::Error {
     clap::Error::raw(clap::error::ErrorKind::InvalidValue, format!("{message}\n"))
 }
 
@@ -319,12 +342,17 @@ pub(crate) struct LabArgs {
     /// Remove what `--keep` or a crash left.
     #[arg(long)]
     pub down: bool,
+    /// The same cluster without flyover: bridges and routing of the kernel, for comparison.
+    #[arg(long, conflicts_with = "down")]
+    pub kernel: bool,
 }
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum BenchSubject {
     /// Pod to pod: throughput, small packets, round trips, connections and CPU.
     Pods(BenchArgs),
+    /// Pods of two nodes, by both nodes' uplinks and a router between them.
+    Nodes(BenchArgs),
 }
 
 #[derive(Debug, Clone, Args)]

@@ -2,7 +2,8 @@
 //!
 //! - [`cli`]: everything that can be typed; [`commands`]: what it does, as a client of the control API;
 //!   [`render`] and [`capture`]: what the daemon says, in words; [`output`]: how it is printed.
-//! - [`lab`]: a cluster in network namespaces; [`mod@bench`]: flyover against the kernel's bridge.
+//! - [`lab`]: a cluster that is built, tried and removed; [`mod@bench`]: flyover against the kernel; [`cluster`]:
+//!   the network namespaces of both.
 //! - [`traffic`]: the programs that both send and receive with; [`host`]: namespaces, child processes, CPU
 //!   time, and the way out on Ctrl-C.
 #![forbid(unsafe_code)]
@@ -10,6 +11,7 @@
 mod bench;
 mod capture;
 mod cli;
+mod cluster;
 mod commands;
 mod host;
 mod lab;

@@ -2,11 +2,11 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 mod common;
+mod node;
 
-use common::{FLYOVER, Node, Said, await_end, await_some, flyover, namespaces};
+use common::{FLYOVER, Said, await_end, await_some, flyover, namespaces};
 use libtest_mimic::{Arguments, Trial};
-use nix::sys::signal::{Signal, kill};
-use nix::unistd::Pid;
+use node::Node;
 use std::io::{Read, Write};
 use std::process::{Command, ExitCode, Stdio};
 
@@ -37,8 +37,8 @@ fn main() -> ExitCode {
         root("status_fails_when_a_port_is_gone", status_fails_when_a_port_is_gone),
         root("a_closed_pipe_is_no_failure", a_closed_pipe_is_no_failure),
         root("capture_writes_pcapng_and_lines", capture_writes_pcapng_and_lines),
-        root("lab_passes_and_leaves_nothing_also_when_interrupted", lab_leaves_nothing),
-        root("bench_measures_both_and_leaves_nothing", bench_leaves_nothing),
+        root("bench_pods_measures_both_and_leaves_nothing", || bench_leaves_nothing("pods")),
+        root("bench_nodes_measures_both_and_leaves_nothing", || bench_leaves_nothing("nodes")),
     ];
     libtest_mimic::run(&arguments, tests).exit_code()
 }
@@ -55,7 +55,10 @@ fn wrong_usage_exits_2() {
 fn without_a_daemon_the_socket_is_named() {
     let directory = tempfile::tempdir().unwrap();
     let socket = directory.path().join("nobody.sock").display().to_string();
-    let commands: [&[&str]; 6] = [
+    let commands: [&[&str]; 9] = [
+        &["route"],
+        &["neigh", "flush"],
+        &["explain", "in=a"],
         &["status"],
         &["port"],
         &["fdb", "flush"],
@@ -98,7 +101,7 @@ fn completions_and_man_pages() {
 
 fn every_command_answers() {
     let node = Node::start();
-    let commands: [&[&str]; 10] = [
+    let commands: [&[&str]; 11] = [
         &["status"],
         &["port"],
         &["port", "show"],
@@ -109,6 +112,7 @@ fn every_command_answers() {
         &["stats", "drops"],
         &["stats", "workers"],
         &["stats", "ports"],
+        &["explain", "in=pod1,tcp,src=10.244.1.11,dst=10.244.1.1"],
     ];
     for arguments in commands {
         let text = node.flyover(arguments);
@@ -124,6 +128,13 @@ fn every_command_answers() {
     let fdb = node.flyover(&["fdb", "show"]).stdout;
     assert!(fdb.contains("02:00:00:00:00:11 dev pod1 master cni0 permanent\n"), "{fdb}");
     node.flyover(&["port", "show", "nobody"]).assert_failure_naming("nobody");
+    // Without an uplink there is no router to ask.
+    for arguments in [&["route"][..], &["neigh"]] {
+        assert_eq!(node.flyover(&[arguments, &["-j"]].concat()).array(), [""; 0]);
+    }
+    node.flyover(&["route", "get", "8.8.8.8"]).assert_failure_naming("[uplink]");
+    node.flyover(&["route", "add", "10.0.0.0/8", "via", "10.244.1.9"]).assert_failure_naming("`ip route`");
+    assert_eq!(node.flyover(&["route", "add", "10.0.0.0/8", "by", "10.244.1.9"]).code, 2);
 }
 
 fn a_port_comes_and_goes() {
@@ -235,35 +246,9 @@ fn finish_capture(node: &Node, mut child: std::process::Child) -> Vec<u8> {
     output.stdout
 }
 
-fn lab_leaves_nothing() {
-    let said = flyover(&["lab", "-j"]);
-    let outcomes = said.array();
-    assert_eq!(outcomes.len(), 8);
-    assert!(outcomes.iter().all(|outcome| outcome["passed"] == true), "{said:?}");
-    assert!(outcomes.iter().all(|outcome| outcome["bits_per_second"].as_f64() > Some(0.0)), "{said:?}");
-    assert!(said.stderr.lines().count() >= 8, "progress is shown: {said:?}");
-    assert_eq!(namespaces("fly-lab-"), [""; 0]);
-
-    let mut child =
-        Command::new(FLYOVER).arg("lab").stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
-    await_some("the lab's namespaces", || (namespaces("fly-lab-").len() == 3).then_some(()));
-    kill(Pid::from_raw(i32::try_from(child.id()).unwrap()), Signal::SIGINT).unwrap();
-    assert_eq!(await_end(&mut child).code(), Some(1));
-    assert_eq!(namespaces("fly-lab-"), [""; 0]);
-
-    let kept = flyover(&["lab", "--keep"]);
-    assert!(kept.code == 0 && kept.stdout.contains("ip netns exec fly-lab-node1-pod1"), "{kept:?}");
-    let status = flyover(&["--socket", "/run/fly-lab/node1/flyover.sock", "status"]);
-    assert_eq!(status.code, 0, "{status:?}");
-    flyover(&["lab"]).assert_failure_naming("flyover lab --down");
-    assert_eq!(flyover(&["lab", "--down"]).code, 0);
-    assert_eq!(namespaces("fly-lab-"), [""; 0]);
-    assert!(!std::path::Path::new("/run/fly-lab").exists());
-}
-
-fn bench_leaves_nothing() {
+fn bench_leaves_nothing(subject: &str) {
     let child = Command::new(FLYOVER)
-        .args(["bench", "pods", "--seconds", "0.2", "--pairs", "1", "-j"])
+        .args(["bench", subject, "--seconds", "0.2", "--pairs", "1", "-j"])
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .spawn()
@@ -272,7 +257,7 @@ fn bench_leaves_nothing() {
     let said = Said::from(child.wait_with_output().unwrap());
     let report = &said.array()[0];
     let figures = report["figures"].as_array().unwrap();
-    assert_eq!(figures.len(), 10, "{said:?}");
+    assert_eq!((&report["bench"], figures.len()), (&subject.into(), 10), "{said:?}");
     for figure in figures.iter().filter(|figure| figure["figure"] != "loss") {
         assert!(figure["systems"][0]["median"].is_number(), "{figure}");
         assert_eq!(figure["systems"][1]["system"], "kernel_bridge");

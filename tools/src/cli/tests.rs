@@ -46,6 +46,29 @@ fn iproute2_words_are_checked() {
 }
 
 #[test]
+fn routes_and_neighbors_are_spoken_of_as_with_ip() {
+    for line in [
+        "flyover route",
+        "flyover route show --all",
+        "flyover route ls",
+        "flyover route get fd00::1",
+        "flyover route add default via 192.168.0.1 dev eth0 metric 5",
+        "flyover route add blackhole 10.0.0.0/8",
+        "flyover route delete 10.0.0.0/8",
+        "flyover neigh",
+        "flyover neigh dev eth0",
+        "flyover neighbor show dev eth0",
+        "flyover neigh flush",
+        "flyover explain in=a,tcp,src=10.0.0.1,dst=10.0.0.2",
+    ] {
+        parse(line).unwrap_or_else(|error| panic!("{line}: {error}"));
+    }
+    for line in ["flyover route add", "flyover route get nowhere", "flyover route del", "flyover explain"] {
+        assert_eq!(parse(line).expect_err(line).exit_code(), 2, "{line}");
+    }
+}
+
+#[test]
 fn global_options_may_stand_anywhere() {
     let cli = parse("flyover port show -j -s --socket /x").unwrap();
     assert!(cli.global.json && cli.global.statistics && !cli.global.pretty);

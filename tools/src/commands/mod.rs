@@ -6,9 +6,10 @@ mod config;
 mod fdb;
 mod generate;
 mod port;
+mod routing;
 mod show;
 
-use crate::cli::{BenchSubject, Cli, Command};
+use crate::cli::{Cli, Command};
 use crate::output::Output;
 use crate::{bench, host, lab, traffic};
 use anyhow::Result;
@@ -25,10 +26,13 @@ pub(crate) fn execute(cli: Cli) -> Result<ExitCode> {
         Command::Status => return show::status(&client, output),
         Command::Port { action, name } => port::execute(&client, action, name, output)?,
         Command::Fdb { action, device } => fdb::execute(&client, action, &device, output)?,
+        Command::Route { action } => routing::route(&client, action, output)?,
+        Command::Neigh { action, device } => routing::neigh(&client, action, &device, output)?,
+        Command::Explain { packet } => routing::explain(&client, &packet, output)?,
         Command::Stats { subject } => show::stats(&client, subject, output)?,
         Command::Capture(arguments) => capture::execute(&client, &arguments, output)?,
         Command::Lab(arguments) => lab::run(&arguments, output)?,
-        Command::Bench { subject: BenchSubject::Pods(arguments) } => bench::pods(&arguments, output)?,
+        Command::Bench { subject } => bench::run(&subject, output)?,
         Command::Completions { shell } => generate::completions(shell)?,
         Command::Man { directory } => generate::man_pages(&directory)?,
         Command::BenchAgent => traffic::agent::run_in_own_namespace()?,

@@ -31,6 +31,7 @@ pub(crate) fn status(status: &Status, output: Output) -> String {
             fdb.learned, fdb.max, fdb.statics, fdb.moved, fdb.evicted, fdb.refused
         ),
     );
+    screen.line("routes", &routes(status));
     screen.lines("drops", &drops(status));
     screen.lines("warnings", &status.warnings);
     screen.0
@@ -82,6 +83,24 @@ fn ports(status: &Status, output: Output) -> Vec<String> {
     lines
 }
 
+fn routes(status: &Status) -> String {
+    match &status.routing {
+        None => "the kernel's: there is no [uplink]".to_owned(),
+        Some(routing) => {
+            let sources: Vec<String> =
+                routing.sources.iter().map(|(source, count)| format!("{count} {source}")).collect();
+            format!(
+                "{} in use of {} ({}); {} neighbors; uplink {}",
+                routing.active,
+                routing.routes,
+                sources.join(", "),
+                routing.neighbors,
+                routing.uplink
+            )
+        }
+    }
+}
+
 fn drops(status: &Status) -> Vec<String> {
     let mut lines: Vec<String> = status
         .drops
@@ -119,6 +138,8 @@ mod tests {
                 {"ifname": "pod2", "state": "gone", "reason": "its namespace was removed"}
             ]},
             "fdb": {"learned": 2, "statics": 3, "max": 8192, "moved": 0, "evicted": 0, "refused": 0},
+            "routing": {"uplink": "eth0", "routes": 6, "active": 5, "sources": {"api": 2, "kernel": 4},
+                        "neighbors": 3, "requests_lost": 0},
             "drops": [{"reason": "same_port", "stage": "bridge", "packets": 2, "help": "It came from there."}],
             "warnings": []
         });
@@ -131,6 +152,7 @@ mod tests {
         ports     1 of 2 up
                   pod2 is gone: its namespace was removed
         fdb       2 learned of at most 8192, 3 static; 0 moved, 0 evicted, 0 refused
+        routes    5 in use of 6 (2 api, 4 kernel); 3 neighbors; uplink eth0
         drops     2 same_port: It came from there.
         warnings  none
         ");
