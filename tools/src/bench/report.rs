@@ -1,9 +1,10 @@
 //! The results as a table and as JSON.
 
 use super::measure::{Better, Figure, Measure};
-use super::rig::{DeviceDrops, System};
+use super::rig::DeviceDrops;
 use super::run::{Results, Series};
 use super::statistics::{Summary, ratios};
+use crate::cluster::System;
 use crate::output::Table;
 use serde::Serialize;
 
@@ -17,6 +18,8 @@ const OTHERS_PERCENT_MAX: f64 = 5.0;
 pub(super) struct Report {
     /// What was run.
     bench: &'static str,
+    /// What is passed, and what shares the CPUs.
+    way: &'static str,
     /// The running kernel's release.
     kernel: String,
     /// CPUs that this process may use.
@@ -79,7 +82,8 @@ impl Report {
         });
         let steal = results.series.iter().flat_map(|series| series.samples.iter().flatten());
         Self {
-            bench: "pods",
+            bench: plan.subject.name(),
+            way: plan.subject.way(),
             kernel: nix::sys::utsname::uname()
                 .map(|name| name.release().to_string_lossy().into_owned())
                 .unwrap_or_default(),
@@ -101,8 +105,8 @@ impl Report {
     /// For people.
     pub(super) fn text(&self) -> String {
         let mut text = format!(
-            "flyover bench {}: Linux {}, {} CPUs, {} pairs of {} s each\n\n",
-            self.bench, self.kernel, self.cpus, self.pairs, self.seconds
+            "flyover bench {}: Linux {}, {} CPUs, {} pairs of {} s each\n{}\n\n",
+            self.bench, self.kernel, self.cpus, self.pairs, self.seconds, self.way
         );
         text.push_str(&self.figure_table());
         text.push_str("\nratio: flyover divided by the other, pair by pair: median (smallest … largest)\n\n");
@@ -198,6 +202,7 @@ fn ratio(summary: Summary) -> String {
 mod tests {
     use super::super::measure::Sample;
     use super::super::run::Plan;
+    use super::super::subject::Subject;
     use super::*;
     use std::time::Duration;
 
@@ -216,6 +221,7 @@ mod tests {
         };
         Results {
             plan: Plan {
+                subject: Subject::Pods,
                 systems: vec![System::Flyover, System::KernelBridge],
                 measures: vec![Measure::TcpOne, Measure::Udp],
                 duration: Duration::from_secs(2),
@@ -234,6 +240,7 @@ mod tests {
         report.cpus = 2;
         insta::assert_snapshot!(report.text(), @r"
         flyover bench pods: Linux 6.1, 2 CPUs, 2 pairs of 2 s each
+        pod - node - pod; sender, receiver and node share these CPUs, and all of it is in every figure
 
         MEASURE               UNIT         BETTER   FLYOVER   KERNEL BRIDGE   RATIO
         TCP, 1 stream         Gbit/s       higher      21.0            15.0   1.55 (1.10 … 2.00)

@@ -1,50 +1,13 @@
-//! What is compared: two pods (network namespaces with the same addresses) joined by flyover, by the
-//! kernel's bridge, or by another switch.
+//! What is compared: a cluster over one system, with an agent at both ends of the way.
 
-use super::ovs::OpenVSwitch;
-use crate::host::{Daemon, Lifetime, Namespace, ip, ip_json};
+use super::leftovers::Workspace;
+use super::subject::Subject;
+use crate::cluster::{Cluster, Plan, System};
+use crate::host::{Lifetime, ip_json};
 use crate::traffic::Agent;
-use anyhow::{Context, Result};
+use anyhow::Result;
 use serde::Serialize;
-use std::fmt::Write as _;
-use std::net::{IpAddr, Ipv4Addr};
-use std::path::Path;
-
-/// The sending pod's address and the receiving one's; both in 10.244.1.0/24.
-const POD_ADDRESSES: [Ipv4Addr; 2] = [Ipv4Addr::new(10, 244, 1, 11), Ipv4Addr::new(10, 244, 1, 12)];
-/// The gateway's address with its prefix length.
-const GATEWAY: &str = "10.244.1.1/24";
-
-/// What joins the pods.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub(crate) enum System {
-    /// A daemon of this binary.
-    Flyover,
-    /// cni0 as the CNI plugin `bridge` makes it: a bridge and a veth pair a pod.
-    KernelBridge,
-    /// The userspace datapath with TAP ports and userspace TSO.
-    OpenVSwitch,
-}
-
-impl System {
-    /// Its name in tables.
-    pub(crate) fn title(self) -> &'static str {
-        match self {
-            Self::Flyover => "flyover",
-            Self::KernelBridge => "kernel bridge",
-            Self::OpenVSwitch => "Open vSwitch",
-        }
-    }
-
-    fn slug(self) -> &'static str {
-        match self {
-            Self::Flyover => "flyover",
-            Self::KernelBridge => "bridge",
-            Self::OpenVSwitch => "ovs",
-        }
-    }
-}
+use std::net::IpAddr;
 
 /// What the kernel's devices of a rig dropped.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize)]
@@ -57,76 +20,57 @@ pub(crate) struct DeviceDrops {
     pub errors: u64,
 }
 
-/// Two pods, what joins them, and an agent in each. Dropping it removes everything.
+/// A cluster and two agents in it. Dropping it removes everything.
 #[derive(Debug)]
 pub(crate) struct Rig {
-    /// What joins the pods.
+    /// What forwards.
     pub system: System,
     /// The agent that sends.
     pub client: Agent,
     /// The agent that receives.
     pub server: Agent,
-    // The order is that of removal: agents, switch, namespaces.
-    switch: Switch,
-    namespaces: Vec<Namespace>,
-}
-
-/// A program that a rig runs.
-#[derive(Debug)]
-enum Switch {
-    Flyover(Daemon),
-    Kernel,
-    OpenVSwitch(OpenVSwitch),
+    /// Where the agent that receives is reached.
+    pub address: IpAddr,
+    // Last: agents end before their namespaces go.
+    cluster: Cluster,
 }
 
 impl Rig {
-    /// Builds `system` with namespaces that begin with `prefix` and files below `directory`.
+    /// Builds what `subject` needs over `system`.
     ///
     /// # Errors
     /// When anything cannot be made; what was made before is removed.
-    pub(crate) fn build(system: System, prefix: &str, directory: &Path, workers: u16) -> Result<Self> {
-        let namespaces = ["node", "pod1", "pod2"]
-            .iter()
-            .map(|role| Namespace::create(&format!("{prefix}{}-{role}", system.slug())))
-            .collect::<Result<Vec<_>>>()?;
-        let [node, pods @ ..] = namespaces.as_slice() else { unreachable!("three were made") };
-        let switch = match system {
-            System::Flyover => Switch::Flyover(start_flyover(node, pods, directory, workers)?),
-            System::KernelBridge => {
-                build_bridge(node, pods)?;
-                Switch::Kernel
-            }
-            System::OpenVSwitch => {
-                let switch = OpenVSwitch::start(node, pods, &directory.join("ovs"))?;
-                for (pod, address) in pods.iter().zip(POD_ADDRESSES) {
-                    configure(pod, address)?;
-                }
-                Switch::OpenVSwitch(switch)
-            }
+    pub(super) fn build(
+        subject: Subject,
+        system: System,
+        workspace: &Workspace,
+        workers: u16,
+    ) -> Result<Self> {
+        let plan = Plan {
+            system,
+            shape: subject.shape(),
+            prefix: &format!("{}{}-", workspace.prefix(), system.slug()),
+            directory: &workspace.directory().join(system.slug()),
+            workers,
+            lifetime: Lifetime::Ours,
         };
-        let client = Agent::start(pods[0].name())?;
-        let server = Agent::start(pods[1].name())?;
-        Ok(Self { system, client, server, switch, namespaces })
+        let cluster = Cluster::build(&plan, |_| ())?;
+        let (from, to) = subject.ends();
+        let client = Agent::start(cluster.at(from)?.name())?;
+        let server = Agent::start(cluster.at(to)?.name())?;
+        let [address, _] = to.addresses();
+        Ok(Self { system, client, server, address, cluster })
     }
 
-    /// Where the receiving pod is reached.
-    pub(crate) fn address(&self) -> IpAddr {
-        POD_ADDRESSES[1].into()
-    }
-
-    /// Why the switch is gone, if it should be there and is not.
+    /// Why a program that forwards is gone, if one is.
     pub(crate) fn obituary(&mut self) -> Option<String> {
-        match &mut self.switch {
-            Switch::Flyover(daemon) => daemon.has_ended().then(|| daemon.last_words()),
-            Switch::OpenVSwitch(switch) => switch.has_ended().then(|| "ovs-vswitchd ended".to_owned()),
-            Switch::Kernel => None,
-        }
+        self.cluster.obituary()
     }
 
     /// Sums over all devices of all namespaces but loopback.
     pub(crate) fn device_drops(&self) -> Result<DeviceDrops> {
         let mut sum = DeviceDrops::default();
-        for namespace in &self.namespaces {
+        for namespace in self.cluster.namespaces() {
             let links = ip_json(namespace.name(), &["-statistics", "link", "show"])?;
             sum = sum.plus(DeviceDrops::parse(&links));
         }
@@ -164,45 +108,6 @@ impl DeviceDrops {
             errors: self.errors.saturating_sub(earlier.errors),
         }
     }
-}
-
-fn start_flyover(node: &Namespace, pods: &[Namespace], directory: &Path, workers: u16) -> Result<Daemon> {
-    let mut settings = format!(
-        "[node]\nname = \"bench\"\npod_cidrs = [\"10.244.1.0/24\"]\n\n[workers]\ncount = {workers}\n"
-    );
-    for (index, (pod, address)) in pods.iter().zip(POD_ADDRESSES).enumerate() {
-        let netns = pod.path();
-        write!(
-            settings,
-            "\n[[port]]\nname = \"pod{}\"\ntype = \"tap\"\nnetns = {netns:?}\ndevice = \"eth0\"\n\
-             addresses = [\"{address}/24\"]\n",
-            index + 1,
-        )?;
-    }
-    Daemon::start(node.name(), &directory.join("flyover"), &settings, Lifetime::Ours)
-}
-
-/// What the CNI plugin `bridge` makes with `isDefaultGateway`.
-fn build_bridge(node: &Namespace, pods: &[Namespace]) -> Result<()> {
-    node.ip(&["link", "add", "cni0", "type", "bridge"])?;
-    node.ip(&["address", "add", GATEWAY, "dev", "cni0"])?;
-    node.ip(&["link", "set", "cni0", "up"])?;
-    for (index, (pod, address)) in pods.iter().zip(POD_ADDRESSES).enumerate() {
-        let veth = format!("veth{}", index + 1);
-        node.ip(&["link", "add", &veth, "type", "veth", "peer", "name", "eth0", "netns", pod.name()])?;
-        node.ip(&["link", "set", &veth, "master", "cni0"])?;
-        node.ip(&["link", "set", &veth, "up"])?;
-        configure(pod, address)?;
-    }
-    Ok(())
-}
-
-/// Gives the pod's `eth0` its address and the default route.
-fn configure(pod: &Namespace, address: Ipv4Addr) -> Result<()> {
-    pod.ip(&["address", "add", &format!("{address}/24"), "dev", "eth0"])?;
-    pod.ip(&["link", "set", "eth0", "up"])?;
-    let (gateway, _) = GATEWAY.split_once('/').context("the gateway has a prefix length")?;
-    ip(&["-n", pod.name(), "route", "add", "default", "via", gateway])
 }
 
 #[cfg(test)]

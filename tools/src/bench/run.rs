@@ -1,8 +1,10 @@
 //! Takes all samples, alternating between the systems.
 
 use super::measure::{Measure, Sample};
-use super::rig::{DeviceDrops, Rig, System};
+use super::rig::{DeviceDrops, Rig};
 use super::statistics::order;
+use super::subject::Subject;
+use crate::cluster::System;
 use crate::host;
 use anyhow::{Context, Result};
 use std::time::Duration;
@@ -10,6 +12,8 @@ use std::time::Duration;
 /// What to do.
 #[derive(Debug, Clone)]
 pub(super) struct Plan {
+    /// Which way is measured.
+    pub subject: Subject,
     /// What is compared: ours first.
     pub systems: Vec<System>,
     /// What is measured.
@@ -86,12 +90,12 @@ fn drops(rigs: &[Rig]) -> Result<Vec<DeviceDrops>> {
 
 fn sample(rig: &mut Rig, measure: Measure, duration: Duration, streams: u16) -> Result<Sample> {
     host::check_interrupt()?;
-    let address = rig.address();
+    let address = rig.address;
     let result = measure.sample(&mut rig.client, &mut rig.server, address, duration, streams);
     result.with_context(|| {
         let what = format!("{} over {}", measure.title(streams), rig.system.title());
         match rig.obituary() {
-            Some(last_words) => format!("{what}: the switch ended ({last_words})"),
+            Some(last_words) => format!("{what}: a program on the way ended ({last_words})"),
             None => what,
         }
     })
@@ -113,6 +117,7 @@ mod tests {
     #[test]
     fn the_default_plans_take_less_than_four_minutes() {
         let two = Plan {
+            subject: Subject::Pods,
             systems: vec![System::Flyover, System::KernelBridge],
             measures: Measure::ALL.to_vec(),
             duration: Duration::from_secs(2),

@@ -2,6 +2,7 @@
 
 use super::process::{Lifetime, Process};
 use anyhow::{Context, Result, bail};
+use nix::errno::Errno;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use std::fs::{self, File};
@@ -39,7 +40,7 @@ impl Daemon {
     ) -> Result<Self> {
         let state = directory.join("state");
         fs::create_dir_all(&state).with_context(|| format!("cannot make {}", state.display()))?;
-        let config = directory.join("flyover.toml");
+        let config = config_in(directory);
         let text = format!(
             "socket = {:?}\nstate_dir = {:?}\n\n{settings}",
             socket_in(directory).display().to_string(),
@@ -63,7 +64,6 @@ impl Daemon {
             .spawn()
             .context("cannot start a daemon")?;
         let mut daemon = Self { process: Process::guard(child), directory: directory.to_owned() };
-        fs::write(directory.join("daemon.pid"), daemon.process.id().to_string())?;
         daemon.wait_until_ready(&ready)?;
         Ok(daemon)
     }
@@ -114,6 +114,10 @@ impl Daemon {
     }
 }
 
+fn config_in(directory: &Path) -> PathBuf {
+    directory.join("flyover.toml")
+}
+
 fn socket_in(directory: &Path) -> PathBuf {
     directory.join("flyover.sock")
 }
@@ -124,15 +128,20 @@ fn says_ready(message: &[u8]) -> bool {
 
 /// Stops the daemon whose files lie in `directory`, if one runs; true if it did.
 ///
-/// The process is ended only if its command line names the configuration there, so that a number that has
-/// gone to another process meanwhile harms nobody.
+/// It is known by its command line, so that one whose starter was killed at any moment is found, and a process
+/// that only has to do with the files there (an editor, say) is left alone.
 pub(crate) fn stop_kept(directory: &Path) -> Result<bool> {
     let Some(id) = running_in(directory) else { return Ok(false) };
-    kill(Pid::from_raw(id), Signal::SIGTERM).context("cannot stop the daemon")?;
+    // It may have ended just now.
+    let send = |signal| match kill(id, signal) {
+        Err(Errno::ESRCH) => Ok(()),
+        sent => sent.context("cannot stop the daemon"),
+    };
+    send(Signal::SIGTERM)?;
     let deadline = Instant::now() + STOP_TIMEOUT;
     while running_in(directory) == Some(id) {
         if Instant::now() > deadline {
-            kill(Pid::from_raw(id), Signal::SIGKILL).context("cannot kill the daemon")?;
+            send(Signal::SIGKILL)?;
             break;
         }
         thread::sleep(POLL_INTERVAL);
@@ -140,11 +149,21 @@ pub(crate) fn stop_kept(directory: &Path) -> Result<bool> {
     Ok(true)
 }
 
-fn running_in(directory: &Path) -> Option<i32> {
-    let id: i32 = fs::read_to_string(directory.join("daemon.pid")).ok()?.trim().parse().ok()?;
-    let command_line = fs::read(format!("/proc/{id}/cmdline")).ok()?;
-    let config = directory.join("flyover.toml").display().to_string();
-    command_line.split(|byte| *byte == 0).any(|word| word == config.as_bytes()).then_some(id)
+fn running_in(directory: &Path) -> Option<Pid> {
+    let config = config_in(directory).display().to_string();
+    let processes = fs::read_dir("/proc").into_iter().flatten().filter_map(Result::ok);
+    let mut ids = processes.filter_map(|entry| entry.file_name().to_str()?.parse::<i32>().ok());
+    ids.find(|id| {
+        let command_line = fs::read(format!("/proc/{id}/cmdline")).unwrap_or_default();
+        runs_on(&command_line, &config)
+    })
+    .map(Pid::from_raw)
+}
+
+/// Whether a command line, as `/proc` shows it, is that of a daemon on the configuration `config`.
+fn runs_on(command_line: &[u8], config: &str) -> bool {
+    let words: Vec<&[u8]> = command_line.split(|byte| *byte == 0).collect();
+    words.windows(3).any(|three| three == [b"run", b"--config".as_slice(), config.as_bytes()])
 }
 
 #[cfg(test)]
@@ -160,9 +179,13 @@ mod tests {
     }
 
     #[test]
-    fn a_number_that_belongs_to_another_process_is_left_alone() {
-        let directory = tempfile::tempdir().unwrap();
-        fs::write(directory.path().join("daemon.pid"), std::process::id().to_string()).unwrap();
-        assert!(!stop_kept(directory.path()).unwrap());
+    fn a_daemon_is_known_by_its_configuration_and_an_editor_of_it_is_none() {
+        let config = "/run/x/flyover.toml";
+        assert!(runs_on(b"flyover\0run\0--config\0/run/x/flyover.toml\0", config));
+        let starting = b"flyover\0netns-exec\0n\0--\0run\0--config\0/run/x/flyover.toml\0";
+        assert!(runs_on(starting, config));
+        assert!(!runs_on(b"vi\0/run/x/flyover.toml\0", config));
+        assert!(!runs_on(b"flyover\0run\0--config\0/run/y/flyover.toml\0", config));
+        assert!(!stop_kept(tempfile::tempdir().unwrap().path()).unwrap());
     }
 }

@@ -10,5 +10,5 @@ mod process;
 pub(crate) use cpu::{CpuTimes, CpuUse};
 pub(crate) use daemon::{Daemon, stop_kept};
 pub(crate) use interrupt::{Interrupted, check as check_interrupt, install as install_interrupt};
-pub(crate) use namespace::{Namespace, existing, ip, ip_json, remove, require_root};
+pub(crate) use namespace::{Namespace, existing, ip_json, remove, require_root};
 pub(crate) use process::{Lifetime, Process, enter_and_execute};

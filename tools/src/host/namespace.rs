@@ -1,12 +1,21 @@
 //! Network namespaces by iproute2, removed when their guard goes.
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, anyhow, bail};
+use nix::sched::{CloneFlags, setns};
+use std::fs::{self, File};
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
 
 /// Where iproute2 keeps named namespaces.
 const DIRECTORY: &str = "/run/netns";
+/// The kernel's parameters of the namespace of whoever looks.
+const PARAMETERS: &str = "/proc/sys/net";
+/// How long addresses may stay tentative (RFC 4862 §5.4).
+const ADDRESS_TIMEOUT: Duration = Duration::from_secs(5);
+const POLL_INTERVAL: Duration = Duration::from_millis(20);
 
 /// A network namespace of ours. Dropping it removes it; its devices go with it.
 #[derive(Debug)]
@@ -45,6 +54,40 @@ impl Namespace {
         ip(&all)
     }
 
+    /// Sets a parameter of the kernel inside, such as `ipv4/ip_forward`.
+    pub(crate) fn set(&self, parameter: &str, value: &str) -> Result<()> {
+        let file = Path::new(PARAMETERS).join(parameter);
+        // A thread of its own, which ends there: only the calling thread changes its namespace.
+        let written = thread::scope(|scope| {
+            let inside = scope.spawn(|| {
+                enter(&self.name)?;
+                fs::write(&file, value)
+                    .with_context(|| format!("cannot write {} in {}", file.display(), self.name))
+            });
+            inside.join()
+        });
+        written.map_err(|_| anyhow!("setting {} in {} died", file.display(), self.name))?
+    }
+
+    /// Waits until no address inside is tentative: until then nothing can listen on it.
+    pub(crate) fn wait_for_addresses(&self) -> Result<()> {
+        let deadline = Instant::now() + ADDRESS_TIMEOUT;
+        loop {
+            super::check_interrupt()?;
+            let links = ip_json(&self.name, &["-6", "address", "show", "tentative"])?;
+            let tentative = links
+                .as_array()
+                .into_iter()
+                .flatten()
+                .find(|link| link["addr_info"].as_array().is_some_and(|addresses| !addresses.is_empty()));
+            let Some(link) = tentative else { return Ok(()) };
+            if Instant::now() > deadline {
+                bail!("an address of {} in {} stays tentative", link["ifname"], self.name);
+            }
+            thread::sleep(POLL_INTERVAL);
+        }
+    }
+
     /// Leaves the namespace behind when the guard goes.
     pub(crate) fn keep(&mut self) {
         self.kept = true;
@@ -62,13 +105,24 @@ impl Drop for Namespace {
 }
 
 /// The file of the namespace `name`.
-pub(super) fn path_of(name: &str) -> PathBuf {
+fn path_of(name: &str) -> PathBuf {
     Path::new(DIRECTORY).join(name)
+}
+
+/// Moves the calling thread into the namespace `name`.
+///
+/// # Errors
+/// When it does not exist or may not be entered.
+pub(super) fn enter(name: &str) -> Result<()> {
+    let path = path_of(name);
+    let file = File::open(&path).with_context(|| format!("no network namespace {}", path.display()))?;
+    setns(file, CloneFlags::CLONE_NEWNET)
+        .with_context(|| format!("cannot enter {}: CAP_SYS_ADMIN is needed", path.display()))
 }
 
 /// Names of all namespaces that begin with `prefix`, sorted.
 pub(crate) fn existing(prefix: &str) -> Vec<String> {
-    let Ok(entries) = std::fs::read_dir(DIRECTORY) else { return Vec::new() };
+    let Ok(entries) = fs::read_dir(DIRECTORY) else { return Vec::new() };
     let mut names: Vec<String> = entries
         .filter_map(|entry| entry.ok()?.file_name().into_string().ok())
         .filter(|name| name.starts_with(prefix))
@@ -83,7 +137,7 @@ pub(crate) fn remove(name: &str) -> Result<()> {
 }
 
 /// Runs `ip` with `arguments`; an error carries what it said.
-pub(crate) fn ip(arguments: &[&str]) -> Result<()> {
+fn ip(arguments: &[&str]) -> Result<()> {
     ip_output(arguments).map(drop)
 }
 

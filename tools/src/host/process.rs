@@ -1,14 +1,12 @@
 //! Child processes in network namespaces. They are this same binary: `netns-exec` enters the namespace while
 //! it has one thread, then becomes what was asked for.
 
-use super::namespace::path_of;
+use super::namespace;
 use anyhow::{Context, Result, bail};
 use nix::errno::Errno;
-use nix::sched::{CloneFlags, setns};
 use nix::sys::prctl::set_pdeathsig;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::{Pid, getppid, setsid};
-use std::fs::File;
 use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
 use std::process::{Child, Command};
@@ -139,10 +137,7 @@ pub(crate) fn enter_and_execute(
             bail!("the process that wanted this is gone");
         }
     }
-    let path = path_of(namespace);
-    let file = File::open(&path).with_context(|| format!("no network namespace {}", path.display()))?;
-    setns(file, CloneFlags::CLONE_NEWNET)
-        .with_context(|| format!("cannot enter {}: CAP_SYS_ADMIN is needed", path.display()))?;
+    namespace::enter(namespace)?;
     let name = program.unwrap_or("flyover");
     let binary = program.map_or_else(own_binary, PathBuf::from);
     let error = Command::new(binary).arg0(name).args(arguments).exec();

@@ -1,6 +1,7 @@
 //! What has to work, and trying it: bulk TCP with every byte compared, then a ping-pong.
 
-use super::cluster::{Cluster, Place, agents};
+use super::agents::Agents;
+use crate::cluster::{Cluster, Location, Shape, uplink};
 use crate::host;
 use crate::traffic::handle;
 use anyhow::Result;
@@ -9,22 +10,28 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 /// How long bytes are sent.
-const BULK: Duration = Duration::from_millis(600);
+const BULK: Duration = Duration::from_millis(400);
 /// How long ping-pong is played.
-const PING_PONG: Duration = Duration::from_millis(300);
+const PING_PONG: Duration = Duration::from_millis(200);
 
 /// A kind of communication.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub(super) enum Kind {
     /// Over the pod's own loopback.
     WithinPod,
     /// Between two pods of a node.
     PodToPod,
-    /// From a pod to its node.
+    /// From a pod to one of another node, by the cloud's router.
+    PodToRemotePod,
+    /// From a pod to the host outside, by the cloud's router.
+    PodToOutside,
+    /// From a pod to its node: to the gateway's address and to the node's own.
     PodToHost,
     /// From a node to its pod.
     HostToPod,
+    /// From a node to a pod of another.
+    HostToRemotePod,
 }
 
 impl Kind {
@@ -32,15 +39,15 @@ impl Kind {
     pub(super) fn title(self) -> &'static str {
         match self {
             Self::WithinPod => "within a pod",
-            Self::PodToPod => "pod to pod",
+            Self::PodToPod => "pods of one node",
+            Self::PodToRemotePod => "pods of two nodes",
+            Self::PodToOutside => "pod to outside",
             Self::PodToHost => "pod to host",
             Self::HostToPod => "host to pod",
+            Self::HostToRemotePod => "host to pod of another node",
         }
     }
 }
-
-/// A node, and one of its pods unless the host itself is meant.
-type Location = (usize, Option<usize>);
 
 /// One thing to try.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -48,8 +55,8 @@ struct Check {
     kind: Kind,
     from: Location,
     to: Location,
-    /// 0 is IPv4, 1 is IPv6.
-    family: usize,
+    /// One of those that `to` has.
+    address: IpAddr,
 }
 
 /// How it went.
@@ -86,36 +93,49 @@ pub(super) struct Figures {
     pub rtt_p99_ns: u64,
 }
 
-/// Everything to try on nodes that have so many pods each.
-fn plan(pods: &[usize]) -> Vec<Check> {
+/// Everything to try, kind by kind; each in both families.
+fn plan(shape: Shape) -> Vec<Check> {
     let mut checks = Vec::new();
-    for (node, &pods) in pods.iter().enumerate() {
-        let pod = |index| (node, Some(index));
-        let host = (node, None);
-        let mut add = |kind, from, to| {
-            checks.extend([0, 1].map(|family| Check { kind, from, to, family }));
-        };
-        if pods > 0 {
-            add(Kind::WithinPod, pod(0), pod(0));
+    let mut add = |kind, from, to, addresses: [IpAddr; 2]| {
+        checks.extend(addresses.map(|address| Check { kind, from, to, address }));
+    };
+    for node in shape.node_numbers() {
+        let host = Location::Node(node);
+        let mut pods = shape.pods_of(node);
+        let Some(first) = pods.next() else { continue };
+        add(Kind::WithinPod, first, first, first.addresses());
+        for pod in pods {
+            add(Kind::PodToPod, first, pod, pod.addresses());
         }
-        for index in 1..pods {
-            add(Kind::PodToPod, pod(0), pod(index));
-        }
-        if pods > 0 {
-            add(Kind::PodToHost, pod(0), host);
-            add(Kind::HostToPod, host, pod(0));
+        add(Kind::PodToHost, first, host, host.addresses());
+        add(Kind::HostToPod, host, first, first.addresses());
+        if shape.cloud {
+            add(Kind::PodToHost, first, host, uplink(node));
+            add(Kind::PodToOutside, first, Location::Outside, Location::Outside.addresses());
+            for other in shape.node_numbers().filter(|other| *other != node) {
+                for pod in shape.pods_of(other).take(1) {
+                    add(Kind::PodToRemotePod, first, pod, pod.addresses());
+                    add(Kind::HostToRemotePod, host, pod, pod.addresses());
+                }
+            }
         }
     }
+    // Within a kind they stay node by node.
+    checks.sort_by_key(|check| check.kind);
     checks
 }
 
 /// Tries everything; a failure is an outcome, Ctrl-C is an error.
-pub(super) fn run(cluster: &mut Cluster, progress: impl Fn(&str)) -> Result<Vec<Outcome>> {
-    let pods: Vec<usize> = cluster.nodes.iter().map(|node| node.pods.len()).collect();
-    let checks = plan(&pods);
+pub(super) fn run(
+    cluster: &mut Cluster,
+    agents: &mut Agents,
+    shape: Shape,
+    progress: impl Fn(&str),
+) -> Result<Vec<Outcome>> {
+    let checks = plan(shape);
     let mut outcomes = Vec::new();
     for check in &checks {
-        let result = perform(check, cluster);
+        let result = perform(check, agents);
         host::check_interrupt()?;
         let outcome = outcome(check, cluster, result);
         progress(&format!("[{}/{}] {}", outcomes.len() + 1, checks.len(), outcome.sentence()));
@@ -124,11 +144,10 @@ pub(super) fn run(cluster: &mut Cluster, progress: impl Fn(&str)) -> Result<Vec<
     Ok(outcomes)
 }
 
-fn perform(check: &Check, cluster: &mut Cluster) -> Result<Figures> {
-    let address = target(check, cluster);
-    let (client, server) = agents(cluster, check.from, check.to)?;
-    let bulk = handle::bulk(client, server, address, (1, true), BULK)?.value;
-    let times = handle::round_trips(client, server, address, PING_PONG)?.value;
+fn perform(check: &Check, agents: &mut Agents) -> Result<Figures> {
+    let (client, server) = agents.pair(check.from, check.to)?;
+    let bulk = handle::bulk(client, server, check.address, (1, true), BULK)?.value;
+    let times = handle::round_trips(client, server, check.address, PING_PONG)?.value;
     Ok(Figures {
         bits_per_second: bulk.bits_per_second(),
         bytes: bulk.bytes,
@@ -140,28 +159,19 @@ fn perform(check: &Check, cluster: &mut Cluster) -> Result<Figures> {
 fn outcome(check: &Check, cluster: &mut Cluster, result: Result<Figures>) -> Outcome {
     let mut error = result.as_ref().err().map(|error| format!("{error:#}"));
     if let Some(error) = &mut error
-        && let Some(last_words) = cluster.nodes.iter_mut().find_map(super::cluster::Node::obituary)
+        && let Some(last_words) = cluster.obituary()
     {
         error.push_str(&format!("; a daemon ended: {last_words}"));
     }
     Outcome {
         kind: check.kind,
-        from: place(cluster, check.from).name.clone(),
-        to: place(cluster, check.to).name.clone(),
-        address: target(check, cluster),
+        from: check.from.to_string(),
+        to: check.to.to_string(),
+        address: check.address,
         passed: error.is_none(),
         error,
         figures: result.ok(),
     }
-}
-
-fn place(cluster: &Cluster, (node, pod): Location) -> &Place {
-    let node = &cluster.nodes[node];
-    pod.map_or(&node.host, |pod| &node.pods[pod])
-}
-
-fn target(check: &Check, cluster: &Cluster) -> IpAddr {
-    place(cluster, check.to).addresses[check.family]
 }
 
 impl Outcome {
@@ -177,28 +187,44 @@ impl Outcome {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::collections::BTreeMap;
 
-    #[test]
-    fn one_node_with_two_pods_has_four_kinds_in_both_families() {
-        let checks = plan(&[2]);
-        assert_eq!(checks.len(), 8);
-        for kind in [Kind::WithinPod, Kind::PodToPod, Kind::PodToHost, Kind::HostToPod] {
-            let families: Vec<_> =
-                checks.iter().filter(|check| check.kind == kind).map(|check| check.family).collect();
-            assert_eq!(families, [0, 1], "{kind:?}");
+    fn kinds(shape: Shape) -> BTreeMap<Kind, usize> {
+        let mut counts = BTreeMap::new();
+        for check in plan(shape) {
+            *counts.entry(check.kind).or_default() += 1;
         }
+        counts
     }
 
     #[test]
-    fn a_pod_talks_to_itself_and_to_another() {
-        let checks = plan(&[2]);
-        assert_eq!((checks[0].from, checks[0].to), ((0, Some(0)), (0, Some(0))));
-        assert_eq!((checks[2].from, checks[2].to), ((0, Some(0)), (0, Some(1))));
+    fn the_full_cluster_has_every_kind_from_both_nodes_in_both_families() {
+        let counts = kinds(Shape { nodes: 2, pods: 2, cloud: true });
+        let expected = [
+            (Kind::WithinPod, 4),
+            (Kind::PodToPod, 4),
+            (Kind::PodToRemotePod, 4),
+            (Kind::PodToOutside, 4),
+            (Kind::PodToHost, 8),
+            (Kind::HostToPod, 4),
+            (Kind::HostToRemotePod, 4),
+        ];
+        assert_eq!(counts, expected.into());
     }
 
     #[test]
-    fn every_node_is_tried() {
-        assert_eq!(plan(&[2, 2]).len(), 16);
-        assert!(plan(&[0]).is_empty());
+    fn a_node_alone_has_neither_others_nor_an_outside() {
+        let counts = kinds(Shape { nodes: 1, pods: 2, cloud: false });
+        let kinds: Vec<_> = counts.keys().copied().collect();
+        assert_eq!(kinds, [Kind::WithinPod, Kind::PodToPod, Kind::PodToHost, Kind::HostToPod]);
+        assert!(plan(Shape { nodes: 1, pods: 0, cloud: true }).is_empty());
+    }
+
+    #[test]
+    fn each_check_is_made_in_both_families() {
+        for [v4, v6] in plan(Shape { nodes: 2, pods: 3, cloud: true }).as_chunks::<2>().0 {
+            assert_eq!((v4.kind, v4.from, v4.to), (v6.kind, v6.from, v6.to));
+            assert!(v4.address.is_ipv4() && v6.address.is_ipv6());
+        }
     }
 }

@@ -1,25 +1,28 @@
 //! `flyover lab`: a cluster in network namespaces on one machine, tried and removed.
 //!
-//! Each node is a namespace with a daemon of its own, so that the machine's network is untouched; each pod is
-//! a namespace with a TAP of its node's daemon in it. [`cluster`] builds it, [`checks`] knows what has to work
-//! and tries it, [`report`] shows it. What a run makes is removed by guards; what a killed run left is found
-//! by its names, which begin with `fly-lab-`, by the next run or by `--down`.
+//! [`crate::cluster`] builds it, [`checks`] knows what has to work and tries it, [`report`] shows it. What a run
+//! makes is removed by guards; what a killed run left is found by its names, which begin with `fly-lab-`, and
+//! removed by the next run or by `--down`.
 
+mod agents;
 mod checks;
-mod cluster;
 mod report;
 
 use crate::cli::LabArgs;
+use crate::cluster::{Cluster, Plan, Shape, System};
+use crate::host::Lifetime;
 use crate::output::{Output, print};
 use crate::{bench, host};
+use agents::Agents;
 use anyhow::{Context, Result, bail};
-use cluster::Cluster;
 use std::fs;
 use std::io::ErrorKind;
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::net::{SocketAddr, UnixListener};
 use std::path::Path;
 
+/// What it consists of.
+const SHAPE: Shape = Shape { nodes: 2, pods: 2, cloud: true };
 /// Namespaces of the lab begin with this.
 const PREFIX: &str = "fly-lab-";
 /// Configurations, sockets and logs of the lab's daemons, a folder a node.
@@ -45,9 +48,20 @@ pub(crate) fn run(arguments: &LabArgs, output: Output) -> Result<()> {
         progress("removed what an earlier run had left");
     }
 
-    let directory = Directory(true);
-    let mut cluster = Cluster::build(1, Path::new(DIRECTORY), arguments.keep, progress)?;
-    let outcomes = checks::run(&mut cluster, progress)?;
+    let directory = Directory::create()?;
+    let plan = Plan {
+        system: if arguments.kernel { System::KernelBridge } else { System::Flyover },
+        shape: SHAPE,
+        prefix: PREFIX,
+        directory: Path::new(DIRECTORY),
+        workers: 1,
+        // Daemons of a lab that is to be kept go on when this process ends.
+        lifetime: if arguments.keep { Lifetime::Outlive } else { Lifetime::Ours },
+    };
+    let mut cluster = Cluster::build(&plan, progress)?;
+    let mut agents = Agents::start(&cluster)?;
+    let outcomes = checks::run(&mut cluster, &mut agents, SHAPE, progress)?;
+    drop(agents);
     let failed = outcomes.iter().filter(|outcome| outcome.error.is_some()).count();
     let entrances = arguments.keep.then(|| report::entrances(&cluster));
     if arguments.keep {
@@ -63,6 +77,7 @@ pub(crate) fn run(arguments: &LabArgs, output: Output) -> Result<()> {
         output.print_json(&outcomes)?;
     } else {
         print(&report::table(&outcomes))?;
+        print(&report::caution())?;
         if let Some(entrances) = entrances {
             print(&entrances)?;
         }
@@ -111,6 +126,11 @@ fn lock() -> Result<UnixListener> {
 struct Directory(bool);
 
 impl Directory {
+    fn create() -> Result<Self> {
+        fs::create_dir_all(DIRECTORY).with_context(|| format!("cannot make {DIRECTORY}"))?;
+        Ok(Self(true))
+    }
+
     fn keep(mut self) {
         self.0 = false;
     }

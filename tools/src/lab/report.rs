@@ -1,7 +1,7 @@
 //! The lab's table, and the ways into a lab that is kept.
 
 use super::checks::Outcome;
-use super::cluster::Cluster;
+use crate::cluster::{Cluster, Location, uplink};
 use crate::output::Table;
 use std::fmt::Write as _;
 
@@ -36,6 +36,12 @@ pub(super) fn table(outcomes: &[Outcome]) -> String {
     text
 }
 
+/// What the figures are figures of.
+pub(super) fn caution() -> String {
+    let cpus = std::thread::available_parallelism().map_or(1, usize::from);
+    format!("\nSender, receiver, nodes and router share this machine's CPUs ({cpus}); one TCP stream each.\n")
+}
+
 #[expect(clippy::cast_precision_loss, reason = "a time is shown with one decimal")]
 fn microseconds(nanoseconds: u64) -> String {
     format!("{:.1} µs", nanoseconds as f64 / 1000.0)
@@ -44,16 +50,21 @@ fn microseconds(nanoseconds: u64) -> String {
 /// How to enter each namespace and to talk to each daemon.
 pub(super) fn entrances(cluster: &Cluster) -> String {
     let mut text = "\nThe lab goes on. To enter a namespace:\n".to_owned();
-    for node in &cluster.nodes {
-        for place in std::iter::once(&node.host).chain(&node.pods) {
-            let [v4, v6] = place.addresses;
-            let name = place.namespace.name();
-            let _ = writeln!(text, "  sudo ip netns exec {name} bash   # {}: {v4}, {v6}", place.name);
+    for (location, namespace) in cluster.places() {
+        let mut addresses = location.addresses().to_vec();
+        if let Location::Node(node) = location {
+            addresses.extend(uplink(node));
         }
+        let addresses: Vec<_> = addresses.iter().map(ToString::to_string).collect();
+        let command = format!("sudo ip netns exec {} bash", namespace.name());
+        let _ = writeln!(text, "  {command:<46} # {}", addresses.join(", "));
     }
-    text.push_str("To talk to a daemon:\n");
-    for node in &cluster.nodes {
-        let _ = writeln!(text, "  sudo flyover --socket {} status", node.socket().display());
+    let sockets = cluster.sockets();
+    if !sockets.is_empty() {
+        text.push_str("To talk to a daemon:\n");
+    }
+    for socket in sockets {
+        let _ = writeln!(text, "  sudo flyover --socket {} status", socket.display());
     }
     text.push_str("To remove it: sudo flyover lab --down\n");
     text
@@ -68,8 +79,8 @@ mod tests {
     fn the_table_shows_what_passed_and_why_not() {
         let passed = Outcome {
             kind: Kind::PodToPod,
-            from: "pod1".to_owned(),
-            to: "pod2".to_owned(),
+            from: "node1-pod1".to_owned(),
+            to: "node1-pod2".to_owned(),
             address: "10.244.1.12".parse().unwrap(),
             passed: true,
             error: None,
@@ -90,9 +101,9 @@ mod tests {
             ..passed.clone()
         };
         insta::assert_snapshot!(table(&[passed, failed]), @r"
-        COMMUNICATION   FROM   TO      ADDRESS            RESULT   Gbit/s   RTT p50   RTT p99
-        pod to pod      pod1   pod2    10.244.1.12        passed    21.23   14.2 µs   40.0 µs
-        pod to host     pod1   node1   fd00:10:244:1::1   FAILED        -         -         -
+        COMMUNICATION      FROM         TO           ADDRESS            RESULT   Gbit/s   RTT p50   RTT p99
+        pods of one node   node1-pod1   node1-pod2   10.244.1.12        passed    21.23   14.2 µs   40.0 µs
+        pod to host        node1-pod1   node1        fd00:10:244:1::1   FAILED        -         -         -
         pod to host (fd00:10:244:1::1): cannot connect
         ");
     }

@@ -37,7 +37,7 @@ fn on_path(program: &&str) -> bool {
 
 impl OpenVSwitch {
     /// Starts both in `node` with a bridge, and moves a TAP port of it into each of `pods` as `eth0`.
-    pub(super) fn start(node: &Namespace, pods: &[Namespace], directory: &Path) -> Result<Self> {
+    pub(super) fn start(node: &Namespace, pods: &[&Namespace], directory: &Path) -> Result<Self> {
         fs::create_dir_all(directory).with_context(|| format!("cannot make {}", directory.display()))?;
         let files = Files(directory.to_owned());
         run(&files, "ovsdb-tool", &["create", &files.path("conf.db"), &schema().display().to_string()])?;
