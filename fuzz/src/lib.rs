@@ -7,3 +7,4 @@ pub mod arp_nd;
 pub mod fdb_operations;
 pub mod frame_parser;
 pub mod lpm_operations;
+pub mod pipeline_step;
