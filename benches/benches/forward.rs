@@ -6,6 +6,7 @@
 use std::hint::black_box;
 use std::time::{Duration, Instant};
 
+use benches::routed::RoutedTrack;
 use benches::{Lane, NOW_MS, Random, Track, fdb, port, shortest_frame, station};
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use packet::{BURST_FRAMES, Offloads};
@@ -116,5 +117,34 @@ fn decide(c: &mut Criterion) {
     }
 }
 
-criterion_group!(benches, decide, forward, handoff);
+/// A frame's whole way through the router: the pod's binding, the bridge, the route to its destination, the next hop.
+fn route(c: &mut Criterion) {
+    for (name, routes, is_v6) in [
+        ("64_bytes_v4_10_000_routes", 10_000, false),
+        ("64_bytes_v6_10_000_routes", 10_000, true),
+        ("64_bytes_v4_10_routes", 10, false),
+    ] {
+        let mut track = RoutedTrack::new(routes, is_v6);
+        track.warm_up();
+        let mut group = c.benchmark_group("route");
+        group.warm_up_time(Duration::from_secs(1)).measurement_time(Duration::from_secs(4));
+        group.throughput(Throughput::Elements(1));
+        group.bench_function(name, |b| {
+            b.iter_custom(|frames| {
+                typical(frames, BURST_FRAMES, || {
+                    track.load(BURST_FRAMES);
+                    let start = Instant::now();
+                    let received = track.step();
+                    let spent = start.elapsed();
+                    assert_eq!(received, BURST_FRAMES);
+                    track.unload();
+                    spent
+                })
+            });
+        });
+        group.finish();
+    }
+}
+
+criterion_group!(benches, decide, forward, handoff, route);
 criterion_main!(benches);

@@ -15,11 +15,13 @@ use std::hint::black_box;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 
+use benches::routed::RoutedTrack;
 use benches::{Lane, NOW_MS, Random, Track, fdb, port, station};
 use packet::{BURST_FRAMES, MacAddress, Offloads};
 use switch::{Addresses, Fdb, Forwarding};
 
 const MACS: u64 = 10_000;
+const ROUTES: usize = 10_000;
 
 /// Bursts that are counted, after as many that are not.
 const BURSTS: usize = 50;
@@ -45,6 +47,8 @@ const CASES: &[Case] = &[
         let plain = Lane { offloads: Offloads::NONE, ..Lane::PLAIN };
         forward(Track::new(2, &[Lane::PLAIN, plain]).with_super_frames(9_000), Track::load_one_flow)
     }),
+    ("route_v4_64_bytes", || route(RoutedTrack::new(ROUTES, false))),
+    ("route_v6_64_bytes", || route(RoutedTrack::new(ROUTES, true))),
 ];
 
 #[inline(never)]
@@ -69,6 +73,22 @@ fn forward(mut track: Track, load: fn(&mut Track, usize)) -> usize {
     for _ in 0..BURSTS {
         load(&mut track, BURST_FRAMES);
         while measured_step(&mut track) > 0 {}
+        track.unload();
+    }
+    BURSTS * BURST_FRAMES
+}
+
+#[inline(never)]
+fn measured_route(track: &mut RoutedTrack) -> usize {
+    // Not the same as the step alone, or the linker would make one of both and count what warms up.
+    black_box(track.step())
+}
+
+fn route(mut track: RoutedTrack) -> usize {
+    track.warm_up();
+    for _ in 0..BURSTS {
+        track.load(BURST_FRAMES);
+        while measured_route(&mut track) > 0 {}
         track.unload();
     }
     BURSTS * BURST_FRAMES

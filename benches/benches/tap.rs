@@ -12,7 +12,7 @@ use benches::{NOW_MS, fdb, port, station};
 use criterion::{Criterion, Throughput};
 use dataplane::counters::PortCounters;
 use dataplane::simulation::Simulation;
-use dataplane::{PortEntry, QueueOwners, Snapshot};
+use dataplane::{PortEntry, PortRole, QueueOwners, Snapshot};
 use e2e::{Namespace, RawSocket};
 use packet::build::{self, Link};
 use packet::protocol::ip_protocol::UDP;
@@ -83,6 +83,7 @@ fn worker(engine: EngineKind, namespaces: &[Namespace; 2]) -> Worker {
         entries.push(PortEntry {
             id: port(index),
             name: namespace.name().into(),
+            role: PortRole::Bridge,
             up: true,
             mtu_bytes: MTU_BYTES,
             offloads: opened.offloads,

@@ -1,11 +1,13 @@
 //! The track that the benchmarks run on: workers that are stepped, memory ports, stations behind them.
 
+pub mod routed;
+
 use std::net::Ipv4Addr;
 use std::sync::Arc;
 
 use dataplane::counters::PortCounters;
 use dataplane::simulation::Simulation;
-use dataplane::{PortEntry, QueueOwners, Snapshot};
+use dataplane::{PortEntry, PortRole, QueueOwners, Snapshot};
 use packet::build::{self, Link};
 use packet::protocol::ip_protocol::{TCP, UDP};
 use packet::{BURST_FRAMES, FiveTuple, MacAddress, Offload, Offloads, PortId};
@@ -85,6 +87,7 @@ impl Track {
         let entries = lanes.iter().enumerate().map(|(index, lane)| PortEntry {
             id: port(index),
             name: format!("port-{index}").into(),
+            role: PortRole::Bridge,
             up: true,
             mtu_bytes: 1500,
             offloads: lane.offloads,
