@@ -77,7 +77,8 @@ is_root() { [ "$(id -u)" -eq 0 ]; }
 
 # command:package pairs.
 needed=(cc:build-essential c++:build-essential ip:iproute2 ping:iputils-ping nft:nftables setpriv:util-linux
-    valgrind:valgrind qemu-system-x86_64:qemu-system-x86 busybox:busybox-static)
+    valgrind:valgrind qemu-system-x86_64:qemu-system-x86 busybox:busybox-static traceroute:traceroute
+    tracepath:iputils-tracepath bird:bird2)
 
 missing_packages() {
     local pair

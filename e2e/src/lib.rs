@@ -5,11 +5,13 @@
 //! - [`Rig`]: a node with pods, described by a [`Plan`].
 //! - [`RawSocket`]: frames byte for byte, to and from a device.
 //! - [`BridgeRig`]: the same ports behind a Linux bridge, for comparison.
+//! - [`router`]: the kernel as a router, and what it is compared by.
 //! - [`run_root_tests`]: the harness that reports what it cannot run as ignored.
 //!
 //! Everything made here is named `fly-<process id>-…`, so that test programs never meet and leftovers are recognizable.
 
 mod bridge;
+mod cluster;
 mod daemon;
 mod harness;
 mod namespace;
@@ -19,10 +21,12 @@ mod talk;
 mod wait;
 
 pub mod frames;
+pub mod router;
 pub mod script;
 pub mod workspace;
 
 pub use bridge::BridgeRig;
+pub use cluster::Cluster;
 pub use daemon::{CommandOutput, Daemon, flyover_binary};
 pub use harness::{Test, missing_rights, run_root_tests};
 pub use namespace::{Namespace, unique_name};

@@ -20,6 +20,8 @@ pub struct Plan {
     addressed: bool,
     bound: bool,
     bridge: String,
+    node: u8,
+    sections: String,
 }
 
 impl Plan {
@@ -34,7 +36,24 @@ impl Plan {
             addressed: true,
             bound: true,
             bridge: String::new(),
+            node: 1,
+            sections: String::new(),
         }
+    }
+
+    /// The node with this number, which is the third part of its pods' addresses.
+    #[must_use]
+    pub fn node(mut self, node: u8) -> Self {
+        self.node = node;
+        self
+    }
+
+    /// Adds lines to the end of the `[host]` section, where further sections can begin.
+    #[must_use]
+    pub fn sections(mut self, lines: &str) -> Self {
+        self.sections.push_str(lines);
+        self.sections.push('\n');
+        self
     }
 
     /// Another MTU than 1500 for pods and host port.
@@ -86,13 +105,22 @@ impl Pod {
     /// The device that the daemon makes in every pod.
     pub const DEVICE: &str = "eth0";
 
-    /// A pod whose device the daemon has not made yet. Pod `index` is called p0, p1, … and has the addresses
+    /// A pod of node 1 whose device the daemon has not made yet. Pod `index` is called p0, p1, … and has the addresses
     /// 10.244.1.(10 + index) and fd00:244:1::(10 + index).
     ///
     /// # Panics
     /// If `index` is above 240.
     #[must_use]
     pub fn new(index: usize, quiet: bool) -> Self {
+        Self::on_node(1, index, quiet)
+    }
+
+    /// The same on another node, whose number takes the place of the 1.
+    ///
+    /// # Panics
+    /// If `index` is above 240.
+    #[must_use]
+    pub fn on_node(node: u8, index: usize, quiet: bool) -> Self {
         let last = u8::try_from(index + 10).expect("the addresses of a /24 suffice");
         let port = format!("p{index}");
         let namespace = if quiet { Namespace::new_quiet(&port) } else { Namespace::new(&port) };
@@ -103,8 +131,8 @@ impl Pod {
         Self {
             port,
             namespace,
-            v4: Ipv4Addr::new(10, 244, 1, last),
-            v6: Ipv6Addr::new(0xfd00, 0x244, 1, 0, 0, 0, 0, u16::from(last)),
+            v4: Ipv4Addr::new(10, 244, node, last),
+            v6: Ipv6Addr::new(0xfd00, 0x244, node.into(), 0, 0, 0, 0, u16::from(last)),
         }
     }
 
@@ -183,7 +211,8 @@ impl Rig {
     pub fn prepare(plan: &Plan) -> Self {
         let directory = tempfile::Builder::new().prefix("fly-").tempdir().expect("a directory can be made");
         let host = if plan.host { Namespace::new("host") } else { Namespace::new_quiet("host") };
-        let pods: Vec<_> = (0..plan.pods).map(|index| Pod::new(index, !plan.addressed)).collect();
+        let pods: Vec<_> =
+            (0..plan.pods).map(|index| Pod::on_node(plan.node, index, !plan.addressed)).collect();
         let rig = Self { daemon: None, pods, host, directory };
         rig.write_configuration(&rig.configuration(plan));
         rig
@@ -197,16 +226,18 @@ impl Rig {
             "socket = \"{directory}/flyover.sock\"\n\
              state_dir = \"{directory}/state\"\n\n\
              [node]\n\
-             name = \"e2e\"\n\
+             name = \"e2e-{node}\"\n\
              cluster_cidrs = [\"10.244.0.0/16\", \"fd00:244::/32\"]\n\
-             pod_cidrs = [\"10.244.1.0/24\", \"fd00:244:1::/64\"]\n\
+             pod_cidrs = [\"10.244.{node}.0/24\", \"fd00:244:{node}::/64\"]\n\
              mtu = {mtu}\n\n\
              [workers]\n\
              count = {workers}\n\n\
              [bridge]\n\
              {bridge}\n\
              [host]\n\
-             enabled = {host}\n",
+             enabled = {host}\n{sections}\n",
+            node = plan.node,
+            sections = plan.sections,
             mtu = plan.mtu_bytes,
             workers = plan.workers,
             bridge = plan.bridge,

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::path::Path;
 
+use e2e::router::ROUTER_DIFFERENCES;
 use e2e::script::ALLOWED_DIFFERENCES;
 use e2e::workspace::{assert_document, code_of, dependencies, read, rust_files};
 use packet::DropReason;
@@ -14,8 +15,8 @@ const HOUSES: &[(&str, &[&str])] = &[
     ("port", &["packet"]),
     ("switch", &["packet"]),
     ("router", &["packet"]),
-    ("dataplane", &["packet", "port", "switch"]),
-    ("node", &["packet", "port", "switch", "dataplane"]),
+    ("dataplane", &["packet", "port", "switch", "router"]),
+    ("node", &["packet", "port", "switch", "router", "dataplane"]),
     ("tools", &["packet", "port", "dataplane", "node"]),
 ];
 const OUTSIDE: &[&str] = &["benches", "e2e"];
@@ -143,7 +144,7 @@ fn the_table_of_drop_reasons_is_up_to_date() {
 }
 
 #[test]
-fn the_table_of_differences_from_the_linux_bridge_is_up_to_date() {
+fn the_tables_of_differences_from_linux_are_up_to_date() {
     let mut text = String::from(
         "# Where flyover differs from a Linux bridge\n\n\
          The differential test (`e2e/tests/root_differential.rs`) sends the same frames through flyover and through\n\
@@ -163,6 +164,26 @@ fn the_table_of_differences_from_the_linux_bridge_is_up_to_date() {
         "\nBy design, and not compared there: ports with addresses are bound to their MAC and addresses (`anti_spoof`),\n\
          a port learns at most `max_macs_per_port` addresses, the gateway's MAC is static, and a full table evicts\n\
          from the port that has learned most.\n",
+    );
+    text.push_str(
+        "\n# Where flyover differs from the kernel as a router\n\n\
+         The differential test of the router (`e2e/tests/root_router_differential`) sends the same frames through\n\
+         flyover's data plane and through a kernel with a bridge, an uplink and the same routes and neighbors, set up as a\n\
+         node's is (`rp_filter` strict, no redirects, no source routes, forwarding on), and compares what each sends. These\n\
+         are the only differences that it allows.\n\n\
+         | name | Linux | flyover | why |\n|---|---|---|---|\n",
+    );
+    for difference in ROUTER_DIFFERENCES {
+        let _ = writeln!(
+            text,
+            "| `{}` | {} | {} | {} |",
+            difference.name, difference.linux, difference.flyover, difference.reason
+        );
+    }
+    text.push_str(
+        "\nBy design, and not compared there: how often errors and answers are sent (docs/conformance.md, §4.3.2.8), which\n\
+         of several equal next hops a flow takes, the subnet-router anycast address, which the kernel answers for, and the\n\
+         time between questions, of which only the number and the order are compared.\n",
     );
     assert_document("docs/differences.md", &text);
 }
