@@ -254,7 +254,8 @@ mod tests {
             _ if tag_was_taken => false,
             [0x08, 0x06] => filter.neighbors && !is_of_host,
             [0x08, 0x00] => {
-                let octets: Option<&[u8; 4]> = frame.get(v4..).and_then(|rest| rest.first_chunk());
+                let octets: Option<&[u8; 4]> =
+                    frame.get(v4..).filter(|_| frame.len() >= 34).and_then(|rest| rest.first_chunk());
                 octets.is_some_and(|octets| is_ours(IpAddr::from(*octets)))
             }
             [0x86, 0xdd] => {
