@@ -22,44 +22,45 @@ fn typical(frames: u64, burst: usize, mut run: impl FnMut() -> Duration) -> Dura
     typical.mul_f64(frames as f64 / burst as f64)
 }
 
-/// One bar of the benchmark: bursts of `burst` frames that `load` makes.
-fn measure(c: &mut Criterion, name: &str, mut track: Track, burst: usize, load: fn(&mut Track, usize)) {
-    track.warm_up(load);
-    let mut group = c.benchmark_group("forward");
+/// One bar of the benchmark: the time that `run` measures of a burst of `burst` frames.
+fn measure(c: &mut Criterion, group: &str, name: &str, burst: usize, mut run: impl FnMut() -> Duration) {
+    let mut group = c.benchmark_group(group);
     group.warm_up_time(Duration::from_secs(1)).measurement_time(Duration::from_secs(4));
     group.throughput(Throughput::Elements(1));
-    group.bench_function(name, |b| {
-        b.iter_custom(|frames| {
-            typical(frames, burst, || {
-                load(&mut track, burst);
-                let start = Instant::now();
-                let received = track.step();
-                let spent = start.elapsed();
-                assert_eq!(received, burst);
-                while track.step() > 0 {}
-                track.unload();
-                spent
-            })
-        });
-    });
+    group.bench_function(name, |b| b.iter_custom(|frames| typical(frames, burst, &mut run)));
     group.finish();
+}
+
+/// One bar of the bridge: bursts of `burst` frames that `load` makes.
+fn bridge(c: &mut Criterion, name: &str, mut track: Track, burst: usize, load: fn(&mut Track, usize)) {
+    track.warm_up(load);
+    measure(c, "forward", name, burst, || {
+        load(&mut track, burst);
+        let start = Instant::now();
+        let received = track.step();
+        let spent = start.elapsed();
+        assert_eq!(received, burst);
+        while track.step() > 0 {}
+        track.unload();
+        spent
+    });
 }
 
 fn forward(c: &mut Criterion) {
     let two = [Lane::PLAIN; 2];
     for (name, macs) in [("64_bytes_10_000_macs", 10_000), ("64_bytes_1_000_000_macs", 1_000_000)] {
-        measure(c, name, Track::new(macs, &two), BURST_FRAMES, Track::load);
+        bridge(c, name, Track::new(macs, &two), BURST_FRAMES, Track::load);
     }
-    measure(c, "64_bytes_one_flow", Track::new(2, &two), BURST_FRAMES, Track::load_one_flow);
-    measure(c, "64_bytes_single", Track::new(10_000, &two), 1, Track::load);
-    measure(c, "flood_to_8", Track::new(10_000, &[Lane::PLAIN; 9]), BURST_FRAMES, Track::load_broadcast);
+    bridge(c, "64_bytes_one_flow", Track::new(2, &two), BURST_FRAMES, Track::load_one_flow);
+    bridge(c, "64_bytes_single", Track::new(10_000, &two), 1, Track::load);
+    bridge(c, "flood_to_8", Track::new(10_000, &[Lane::PLAIN; 9]), BURST_FRAMES, Track::load_broadcast);
     let datagrams = Track::new(2, &two).with_unfinished_datagrams();
-    measure(c, "64_bytes_coalesced", datagrams, BURST_FRAMES, Track::load_one_flow);
+    bridge(c, "64_bytes_coalesced", datagrams, BURST_FRAMES, Track::load_one_flow);
     let whole = Track::new(2, &two).with_super_frames(60_000);
-    measure(c, "60_000_bytes_whole", whole, 8, Track::load_one_flow);
+    bridge(c, "60_000_bytes_whole", whole, 8, Track::load_one_flow);
     let plain = Lane { offloads: Offloads::NONE, ..Lane::PLAIN };
     let cut = Track::new(2, &[Lane::PLAIN, plain]).with_super_frames(60_000);
-    measure(c, "60_000_bytes_cut", cut, 8, Track::load_one_flow);
+    bridge(c, "60_000_bytes_cut", cut, 8, Track::load_one_flow);
 }
 
 /// Both workers' time, for each frame that one hands to the other.
@@ -126,23 +127,15 @@ fn route(c: &mut Criterion) {
     ] {
         let mut track = RoutedTrack::new(routes, is_v6);
         track.warm_up();
-        let mut group = c.benchmark_group("route");
-        group.warm_up_time(Duration::from_secs(1)).measurement_time(Duration::from_secs(4));
-        group.throughput(Throughput::Elements(1));
-        group.bench_function(name, |b| {
-            b.iter_custom(|frames| {
-                typical(frames, BURST_FRAMES, || {
-                    track.load(BURST_FRAMES);
-                    let start = Instant::now();
-                    let received = track.step();
-                    let spent = start.elapsed();
-                    assert_eq!(received, BURST_FRAMES);
-                    track.unload();
-                    spent
-                })
-            });
+        measure(c, "route", name, BURST_FRAMES, || {
+            track.load(BURST_FRAMES);
+            let start = Instant::now();
+            let received = track.step();
+            let spent = start.elapsed();
+            assert_eq!(received, BURST_FRAMES);
+            track.unload();
+            spent
         });
-        group.finish();
     }
 }
 

@@ -10,6 +10,7 @@
 //!
 //! Everything made here is named `fly-<process id>-…`, so that test programs never meet and leftovers are recognizable.
 
+mod bird;
 mod bridge;
 mod cluster;
 mod daemon;
@@ -25,6 +26,7 @@ pub mod router;
 pub mod script;
 pub mod workspace;
 
+pub use bird::Bird;
 pub use bridge::BridgeRig;
 pub use cluster::Cluster;
 pub use daemon::{CommandOutput, Daemon, flyover_binary};

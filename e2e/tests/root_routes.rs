@@ -2,11 +2,12 @@
 
 use std::io::Write as _;
 use std::net::IpAddr;
-use std::process::{Child, Command, ExitCode, Stdio};
+use std::process::{Command, ExitCode, Stdio};
 use std::time::{Duration, Instant};
 
-use e2e::{Cluster, Namespace, Plan, Rig, Test, Trickle, bulk_transfer, ping, run_root_tests, wait_until};
-use rustix::process::{Pid, Signal, kill_process};
+use e2e::{
+    Bird, Cluster, Namespace, Plan, Rig, Test, Trickle, bulk_transfer, ping, run_root_tests, wait_until,
+};
 use serde_json::Value;
 
 /// Networks that only a route of its own leads to once the default routes are gone.
@@ -37,50 +38,6 @@ fn source(node: &Rig, address: &str) -> Option<String> {
     Some(answer[0]["source"].as_str()?.to_owned())
 }
 
-/// The BIRD routing daemon in a node's namespace.
-struct Bird {
-    child: Child,
-    // Its configuration and control socket.
-    _place: tempfile::TempDir,
-}
-
-impl Bird {
-    fn start(namespace: &Namespace) -> Self {
-        let place = tempfile::Builder::new().prefix("fly-").tempdir().expect("a directory");
-        let configuration = place.path().join("bird.conf");
-        let text = format!(
-            "router id 192.0.2.1;\n\
-             protocol device {{ }}\n\
-             protocol kernel {{ ipv4 {{ export all; }}; }}\n\
-             protocol kernel {{ ipv6 {{ export all; }}; }}\n\
-             protocol static {{ ipv4; route {} via {}; }}\n\
-             protocol static {{ ipv6; route {} via {}; }}\n",
-            FAR_NETWORKS[0], ROUTERS[0], FAR_NETWORKS[1], ROUTERS[1]
-        );
-        std::fs::write(&configuration, text).expect("it can be written");
-        let child = namespace.run(|| {
-            Command::new("bird")
-                .arg("-f")
-                .arg("-c")
-                .arg(&configuration)
-                .arg("-s")
-                .arg(place.path().join("bird.ctl"))
-                .stderr(Stdio::null())
-                .spawn()
-                .expect("it can be run")
-        });
-        Self { child, _place: place }
-    }
-}
-
-impl Drop for Bird {
-    fn drop(&mut self) {
-        // SIGTERM has it take its routes back.
-        let _ = kill_process(Pid::from_child(&self.child), Signal::TERM);
-        let _ = self.child.wait();
-    }
-}
-
 fn a_routing_daemon_on_the_node_feeds_the_router() {
     let cluster = Cluster::start(&Plan::new(1, 1));
     let node = &cluster.nodes[0];
@@ -88,14 +45,15 @@ fn a_routing_daemon_on_the_node_feeds_the_router() {
     wait_until("the way to be gone", || FAR.iter().all(|far| !reaches(node, far)).then_some(()));
     // One of another source, which must not go with BIRD's.
     node.succeed(&["route", "add", "203.0.113.0/24", "via", ROUTERS[0]]);
-    let bird = Bird::start(&node.host);
+    let route = |family: usize| format!("route {} via {};", FAR_NETWORKS[family], ROUTERS[family]);
+    let bird = Bird::start(&node.host, &route(0), &route(1));
     for far in FAR {
         wait_until("a route of BIRD's", || (source(node, far).as_deref() == Some("kernel")).then_some(()));
         assert!(reaches(node, far), "{far}");
     }
     let shown = node.succeed(&["route"]);
     assert!(shown.contains("198.51.100.0/24 via 192.168.1.1 dev eth0 proto bird"), "{shown}");
-    drop(bird);
+    bird.stop();
     for far in FAR {
         wait_until("BIRD's routes to be gone", || {
             (source(node, far).as_deref() != Some("kernel")).then_some(())

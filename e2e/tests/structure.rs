@@ -143,6 +143,11 @@ fn the_table_of_drop_reasons_is_up_to_date() {
     assert_document("docs/drops.md", &text);
 }
 
+/// A row of a table whose first column is a name.
+fn add_row(text: &mut String, [name, linux, flyover, reason]: [&str; 4]) {
+    let _ = writeln!(text, "| `{name}` | {linux} | {flyover} | {reason} |");
+}
+
 #[test]
 fn the_tables_of_differences_from_linux_are_up_to_date() {
     let mut text = String::from(
@@ -154,11 +159,7 @@ fn the_tables_of_differences_from_linux_are_up_to_date() {
          | name | Linux bridge | flyover | why |\n|---|---|---|---|\n",
     );
     for difference in ALLOWED_DIFFERENCES {
-        let _ = writeln!(
-            text,
-            "| `{}` | {} | {} | {} |",
-            difference.name, difference.linux, difference.flyover, difference.reason
-        );
+        add_row(&mut text, [difference.name, difference.linux, difference.flyover, difference.reason]);
     }
     text.push_str(
         "\nBy design, and not compared there: ports with addresses are bound to their MAC and addresses (`anti_spoof`),\n\
@@ -174,11 +175,7 @@ fn the_tables_of_differences_from_linux_are_up_to_date() {
          | name | Linux | flyover | why |\n|---|---|---|---|\n",
     );
     for difference in ROUTER_DIFFERENCES {
-        let _ = writeln!(
-            text,
-            "| `{}` | {} | {} | {} |",
-            difference.name, difference.linux, difference.flyover, difference.reason
-        );
+        add_row(&mut text, [difference.name, difference.linux, difference.flyover, difference.reason]);
     }
     text.push_str(
         "\nBy design, and not compared there: how often errors and answers are sent (docs/conformance.md, §4.3.2.8), which\n\
