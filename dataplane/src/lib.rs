@@ -23,7 +23,6 @@ mod mailbox;
 mod pins;
 mod pipeline;
 mod punts;
-mod random;
 mod route;
 mod routing;
 mod run;

@@ -32,7 +32,7 @@ pub(crate) use waiting::{Released, Waiting};
 use std::net::IpAddr;
 
 use packet::{BURST_FRAMES, Burst, DropReason, Fragment, Frame, Layout, MacAddress, Network, PortId};
-use packet::{FiveTuple, edit};
+use packet::{FiveTuple, Random, edit};
 use router::fib::RouteDecision;
 use router::fragment::{Fit, fit};
 use router::icmp_error::Problem;
@@ -46,7 +46,6 @@ use crate::events::Events;
 use crate::fate::Fate;
 use crate::pins::Pins;
 use crate::punts::Punt;
-use crate::random::Random;
 use crate::routing::{Link, LinkId, Routing};
 use crate::snapshot::{PortEntry, PortRole};
 use crate::view::View;
@@ -74,8 +73,8 @@ impl Router {
             waiting: Waiting::new(&mut random),
             replies: Replies::default(),
             pins,
-            answers: RateLimiter::new(Limits::ANSWERS, random.next()),
-            errors: RateLimiter::new(Limits::ICMP_ERRORS, random.next()),
+            answers: RateLimiter::new(Limits::ANSWERS, random.draw()),
+            errors: RateLimiter::new(Limits::ICMP_ERRORS, random.draw()),
             lists: Lists::default(),
             // The same in every run, so that a flow's way does not depend on when the daemon was started.
             flows: KeyedHash::new(0),
@@ -147,16 +146,13 @@ impl RouteStage<'_> {
         match layout.network {
             _ if !is_plain => self.leave_to_host(at, routing),
             Network::Ipv4 | Network::Ipv6 if self.reply_of_pinned(at) => {}
-            Network::Arp => self.neighbor_message(at, routing),
-            Network::Ipv6 if gateway::is_neighbor_message(frame.bytes(), &layout) => {
-                self.neighbor_message(at, routing);
-            }
+            _ if gateway::is_neighbor_message(frame.bytes(), &layout) => self.neighbor_message(at, routing),
             Network::Ipv4 | Network::Ipv6 => {
                 let minds_source = !self.is_bound_to_addresses(frame.ingress);
                 self.router.lists.add(frame.bytes(), &layout, at, minds_source);
             }
             Network::Malformed => self.refuse(at, DropReason::BadIpHeader),
-            Network::Opaque => self.leave_to_host(at, routing),
+            Network::Opaque | Network::Arp => self.leave_to_host(at, routing),
         }
     }
 
@@ -180,7 +176,7 @@ impl RouteStage<'_> {
         let to = MacAddress::read(frame.bytes(), 0);
         if MacAddress::read(frame.bytes(), 6) == Some(uplink.gateway.mac) {
             self.pin_sent_by_host(at);
-        } else if layout.network == Network::Arp || gateway::is_neighbor_message(frame.bytes(), &layout) {
+        } else if gateway::is_neighbor_message(frame.bytes(), &layout) {
             self.hear_on_uplink(at, uplink);
         } else if layout.is_ip() && to == Some(uplink.gateway.mac) && !self.return_to_host(at) {
             let frame = &self.burst.frames()[at];
@@ -348,7 +344,7 @@ impl RouteStage<'_> {
         match (validity, self.check_reverse_path(frame, found, false, routing)) {
             (Validity::Discard(reason), _) | (_, Err(reason)) => self.refuse(at, reason),
             (Validity::Refuse(reason, problem), Ok(())) => self.refuse_aloud(at, reason, problem),
-            (Validity::Forwardable, Ok(())) => self.answer_echo(at, routing),
+            (Validity::Forwardable, Ok(())) => self.answer_echo(at, found.source, routing),
         }
     }
 

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
+use packet::Random;
 
 use crate::counters::WorkerCounters;
 use crate::events::Events;
@@ -10,7 +11,6 @@ use crate::exchange::Exchange;
 use crate::handoff::{HANDOFF_FRAMES, HandoffRing, Outboxes};
 use crate::mailbox::Mailbox;
 use crate::pins::Pins;
-use crate::random::Random;
 use crate::route::Router;
 use crate::snapshot::Snapshot;
 use crate::worker::Links;
@@ -48,7 +48,7 @@ impl Wiring {
         let rings: Vec<Vec<_>> =
             (0..self.workers).map(|from| (0..self.workers).map(|to| ring(from, to)).collect()).collect();
         let mut random = Random::new(self.seed);
-        let pins = Pins::for_workers(self.workers, random.next());
+        let pins = Pins::for_workers(self.workers, random.draw());
         (0..self.workers).zip(pins).map(move |(index, pins)| {
             let others = || (0..self.workers).filter(move |&other| other != index);
             let end = |to: usize| {
@@ -62,7 +62,7 @@ impl Wiring {
                 inboxes: others().map(|from| Arc::clone(&rings[from][index])).collect(),
                 outboxes: Outboxes::new((0..self.workers).map(end).collect()),
                 events: Arc::clone(&self.events),
-                router: Router::new(pins, random.next()),
+                router: Router::new(pins, random.draw()),
             }
         })
     }

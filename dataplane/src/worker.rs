@@ -294,9 +294,8 @@ impl Worker {
         }
         unsent += rest.len() as u64;
         if unsent > 0 {
-            self.counters.copies_dropped.add(unsent);
-            let cells = self.snapshot.port(port).and_then(|entry| entry.counters.of_worker(self.index));
-            cells.into_iter().for_each(|cells| cells.tx_dropped.add(unsent));
+            let view = self.pass(now_ms).view;
+            view.count_unsent(view.snapshot.port(port), unsent);
         }
     }
 }

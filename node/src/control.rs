@@ -112,6 +112,16 @@ impl Port {
         self.wanted_up && self.condition == Condition::Working
     }
 
+    /// True unless it is the uplink's.
+    fn is_on_bridge(&self) -> bool {
+        self.origin != Origin::Uplink
+    }
+
+    /// True if no other addresses than the configured ones can be behind it.
+    fn is_bound_to_addresses(&self) -> bool {
+        self.binding.as_ref().is_some_and(|binding| !binding.addresses.is_empty())
+    }
+
     /// True if its own address is to be static: it cannot move, and it is known before it speaks.
     fn has_static_mac(&self) -> bool {
         !self.config.addresses.is_empty() || self.origin == Origin::Host
@@ -186,6 +196,10 @@ impl Control {
 
     fn port(&self, name: &str) -> Result<&Port, Refused> {
         self.ports.get(name).ok_or_else(|| no_such_port(name))
+    }
+
+    fn port_numbered(&self, id: PortId) -> Option<&Port> {
+        self.ports.values().find(|port| port.id == id)
     }
 
     /// Remembers and logs something odd.

@@ -8,7 +8,7 @@ mod protocol;
 mod table;
 
 pub use mirror::Mirror;
-pub use neighbors::{Conflict, NeighborControl, Outgoing, Outlet, Station};
+pub use neighbors::{Conflict, NeighborControl, Outgoing, Outlet, Station, announcement};
 pub use protocol::{MAIN_TABLE, Protocol};
 pub use table::{OfferKey, RouteProblem, RouteTable, UplinkDevice};
 
@@ -18,7 +18,7 @@ use std::sync::Arc;
 
 use dataplane::{Link, LinkId, Punt, Routing};
 use ipnet::IpNet;
-use packet::{MacAddress, PortId, ipv6};
+use packet::{MacAddress, PortId, Random, ipv6};
 use router::gateway::Gateway;
 
 use crate::config::{Config, RouteConfig};
@@ -83,7 +83,7 @@ struct MadeOf {
 pub struct Router {
     routes: RouteTable,
     neighbors: NeighborControl,
-    random: SplitMix,
+    random: Random,
     made: Option<(MadeOf, Arc<Routing>)>,
 }
 
@@ -95,7 +95,7 @@ impl Router {
         let station = Station { mac: settings.gateway_mac, addresses: settings.gateways.clone() };
         neighbors.set_station(LinkId::Bridge, station);
         let routes = RouteTable::new(settings);
-        Self { routes, neighbors, random: SplitMix(seed), made: None }
+        Self { routes, neighbors, random: Random::new(seed), made: None }
     }
 
     /// The routes.
@@ -157,7 +157,7 @@ impl Router {
 
     /// Does what a worker asks for.
     pub fn punt(&mut self, punt: Punt, now_ms: u64) {
-        let random = self.random.next();
+        let random = u32::try_from(self.random.draw() >> 32).unwrap_or_default();
         self.neighbors.punt(punt, now_ms, random);
     }
 
@@ -215,16 +215,3 @@ impl Router {
 
 #[cfg(test)]
 mod tests;
-
-/// Random numbers to scatter timers with (Steele et al., "Fast splittable pseudorandom number generators", 2014).
-#[derive(Clone, Debug)]
-struct SplitMix(u64);
-
-impl SplitMix {
-    fn next(&mut self) -> u32 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mixed = (self.0 ^ self.0 >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        let mixed = (mixed ^ mixed >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
-        u32::try_from(mixed >> 32).unwrap_or_default()
-    }
-}

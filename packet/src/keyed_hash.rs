@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use crate::FiveTuple;
+use crate::{FiveTuple, Random};
 
 /// Two folded multiplications, keyed by a random 64-bit seed.
 ///
@@ -17,14 +17,8 @@ impl KeyedHash {
     /// The hash with this seed.
     #[must_use]
     pub fn new(seed: u64) -> Self {
-        // SplitMix64, so that the keys of two similar seeds have nothing in common.
-        let key = |step: u64| {
-            let key = seed.wrapping_add(step.wrapping_mul(0x9e37_79b9_7f4a_7c15));
-            let key = (key ^ key >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-            let key = (key ^ key >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
-            key ^ key >> 31
-        };
-        Self { keys: [key(1), key(2), key(3)] }
+        let mut random = Random::new(seed);
+        Self { keys: std::array::from_fn(|_| random.draw()) }
     }
 
     /// The hash of `address`, all of its bits equally good.

@@ -34,6 +34,7 @@ mod offload;
 mod parse;
 mod port_id;
 pub mod protocol;
+mod random;
 pub mod sctp;
 pub mod segment;
 pub mod tcp;
@@ -52,4 +53,5 @@ pub use offload::{
 };
 pub use parse::{EXTENSION_BYTES_MAX, EXTENSION_HEADERS_MAX, parse};
 pub use port_id::{PORTS_MAX, PortId};
+pub use random::Random;
 pub use validate::{TCP_SEGMENT_BYTES_MIN, UDP_SEGMENTS_MAX, validate_offload};

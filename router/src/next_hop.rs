@@ -1,6 +1,6 @@
 //! Next hops, and which of several a flow takes.
 
-use packet::PortId;
+use packet::{PortId, Random};
 use std::net::IpAddr;
 
 /// Most next hops of one route.
@@ -94,12 +94,9 @@ fn score(bucket: u64, hop: &NextHop, weight: u8) -> f64 {
     f64::from(weight.max(1)) / -unit.ln()
 }
 
-/// A step of SplitMix64 (Steele et al., "Fast splittable pseudorandom number generators", 2014).
+/// A number that has nothing to do with `value`, but is always the same.
 fn mix(value: u64) -> u64 {
-    let value = value.wrapping_add(0x9e37_79b9_7f4a_7c15);
-    let value = (value ^ value >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    let value = (value ^ value >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
-    value ^ value >> 31
+    Random::new(value).draw()
 }
 
 #[cfg(test)]

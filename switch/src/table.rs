@@ -3,7 +3,7 @@
 use crate::clock::Now;
 use crate::sync::{AtomicU8, AtomicU64, Ordering, fence};
 use crate::word::{Key, MAC_SHIFT, Word};
-use packet::PortId;
+use packet::{PortId, Random};
 use std::hint::select_unpredictable;
 
 /// Entries of a bucket: seven words and their stamps fill one cache line.
@@ -144,14 +144,8 @@ impl Storage {
     /// A table with at least `slots_min` slots, and at least two buckets.
     pub(crate) fn new(slots_min: usize, seed: u64) -> Self {
         let count = u32::try_from(slots_min.div_ceil(SLOTS)).unwrap_or(u32::MAX).max(2);
-        // Steps of SplitMix64 (Steele et al., "Fast splittable pseudorandom number generators", 2014):
-        // the keys of two similar seeds have nothing in common.
-        let keys = [1, 2, 3].map(|step: u64| {
-            let mut key = seed.wrapping_add(step.wrapping_mul(0x9e37_79b9_7f4a_7c15));
-            key = (key ^ key >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-            key = (key ^ key >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
-            key ^ key >> 31 | 1
-        });
+        let mut random = Random::new(seed);
+        let keys = std::array::from_fn(|_| random.draw() | 1);
         Self { buckets: (0..count).map(|_| Bucket::new()).collect(), keys }
     }
 

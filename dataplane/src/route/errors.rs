@@ -26,7 +26,7 @@ impl RouteStage<'_> {
         MacAddress::read(frame.bytes(), 6).filter(|sender| !sender.is_group())?;
         let (sender, _) = offending.ends()?;
         let origin = Origin { mac: link.gateway.mac, address: link.gateway.address_toward(sender)? };
-        let (ingress, random) = (frame.ingress, self.router.random.next());
+        let (ingress, random) = (frame.ingress, self.router.random.draw());
         if !self.router.errors.allow(sender, ingress, self.view.now_ms, random) {
             return None;
         }

@@ -1,5 +1,7 @@
 //! What the router answers and hears: ARP, neighbor discovery, echo requests.
 
+use std::net::IpAddr;
+
 use packet::{DropReason, Layout, Network, Transport, icmpv6};
 use router::gateway::Answer;
 use router::neighbor::{Message, read_message};
@@ -8,8 +10,11 @@ use super::RouteStage;
 use crate::punts::Punt;
 use crate::routing::{Link, LinkId, Routing};
 
-/// True for neighbor solicitations and advertisements.
+/// True for ARP, neighbor solicitations and advertisements.
 pub(super) fn is_neighbor_message(bytes: &[u8], layout: &Layout) -> bool {
+    if layout.network == Network::Arp {
+        return true;
+    }
     layout.network == Network::Ipv6
         && layout.transport == Transport::Icmpv6
         && matches!(
@@ -37,10 +42,8 @@ impl RouteStage<'_> {
     /// A flooded frame: if it is ARP or neighbor discovery it may be to the gateway, or tell of a neighbor.
     pub(super) fn overhear(&mut self, at: usize) {
         let (Some(routing), Some(layout)) = (self.view.snapshot.routing(), self.layouts[at]) else { return };
-        let is_message =
-            layout.network == Network::Arp || is_neighbor_message(self.burst.frames()[at].bytes(), &layout);
         // One that breaks a rule is for its receivers to refuse.
-        if is_message
+        if is_neighbor_message(self.burst.frames()[at].bytes(), &layout)
             && layout.vlan_tags == 0
             && let Ok(Some(message)) = self.read(at)
         {
@@ -58,7 +61,7 @@ impl RouteStage<'_> {
             Message::Advertisement { target, .. } => (target, true),
         };
         let Some(layout) = self.layouts[at].filter(|_| is_for_us) else { return false };
-        let (port, random) = (self.burst.frames()[at].ingress, self.router.random.next());
+        let (port, random) = (self.burst.frames()[at].ingress, self.router.random.draw());
         if !self.router.answers.allow(teller, port, self.view.now_ms, random) {
             return false;
         }
@@ -95,24 +98,18 @@ impl RouteStage<'_> {
             }
             Message::Advertisement { target, .. } => (target, !uplink.gateway.owns(target)),
         };
-        let (port, random) = (self.burst.frames()[at].ingress, self.router.random.next());
+        let (port, random) = (self.burst.frames()[at].ingress, self.router.random.draw());
         if is_of_use && self.router.answers.allow(teller, port, self.view.now_ms, random) {
             self.events.punt(Punt::Heard { link: LinkId::Uplink, port, message });
         }
     }
 
-    /// A packet for the node where there is no host port: an echo request is answered, all else refused.
+    /// A packet of `asker`'s for the node where there is no host port: an echo request is answered, all else refused.
     #[cold]
-    pub(super) fn answer_echo(&mut self, at: usize, routing: &Routing) {
+    pub(super) fn answer_echo(&mut self, at: usize, asker: IpAddr, routing: &Routing) {
         let Some(layout) = self.layouts[at] else { return };
         let frame = &mut self.burst.frames_mut()[at];
-        let Some((asker, _)) =
-            (router::icmp_error::Offending { bytes: frame.bytes(), layout: &layout, offload: frame.offload })
-                .ends()
-        else {
-            return self.refuse(at, DropReason::NotForGateway);
-        };
-        let random = self.router.random.next();
+        let random = self.router.random.draw();
         if !self.router.answers.allow(asker, frame.ingress, self.view.now_ms, random) {
             return self.refuse(at, DropReason::AnswerLimit);
         }

@@ -8,12 +8,11 @@
 
 use std::net::IpAddr;
 
-use packet::{BURST_FRAMES, BufferPool, Burst, DropReason, Frame, Offload};
+use packet::{BURST_FRAMES, BufferPool, Burst, DropReason, Frame, Offload, Random};
 use router::neighbor::{Lookup, Queued, UseReports, WaitingLimits, WaitingRoom};
 
 use super::RouteStage;
 use crate::punts::Punt;
-use crate::random::Random;
 use crate::routing::{LinkId, Routing};
 
 /// Each link's bounds: a packet holds a buffer, whose memory is resident as far as it was ever used.
@@ -58,7 +57,7 @@ pub(crate) struct Released {
 impl Waiting {
     pub(super) fn new(random: &mut Random) -> Self {
         let mut room = || Room {
-            room: WaitingRoom::new(LIMITS, random.next()),
+            room: WaitingRoom::new(LIMITS, random.draw()),
             reports: UseReports::new(NEIGHBORS_MAX),
             looked_ms: 0,
         };

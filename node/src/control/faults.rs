@@ -36,7 +36,7 @@ impl Control {
 
     fn fault(&mut self, id: PortId, fault: PortFault) {
         let now_ms = self.dataplane.now_ms();
-        let Some(port) = self.ports.values().find(|port| port.id == id) else { return };
+        let Some(port) = self.port_numbered(id) else { return };
         self.worsen(id, port.condition.after_fault(fault, now_ms));
     }
 

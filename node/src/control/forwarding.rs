@@ -17,7 +17,7 @@ impl Control {
         let shown = entries.into_iter().filter(|entry| wanted.is_none_or(|id| entry.port == id));
         Ok(shown
             .filter_map(|entry| {
-                let port = self.ports.values().find(|port| port.id == entry.port)?;
+                let port = self.port_numbered(entry.port)?;
                 let state = match entry.kind {
                     EntryKind::Static if entry.mac == port.mac => "permanent",
                     EntryKind::Static => "static",

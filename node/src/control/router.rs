@@ -85,14 +85,9 @@ impl Control {
 
     /// The network of the daemon's namespace has changed.
     pub fn kernel_changed(&mut self, changes: Vec<KernelChange>) {
-        let mut rest = changes;
-        loop {
-            let later = rest.split_off(rest.len().min(CHANGES_A_ROUND));
-            self.apply_kernel_changes(rest);
-            if later.is_empty() {
-                return;
-            }
-            rest = later;
+        let mut changes = changes.into_iter().peekable();
+        while changes.peek().is_some() {
+            self.apply_kernel_changes(changes.by_ref().take(CHANGES_A_ROUND).collect());
             self.take_punts();
         }
     }
@@ -120,11 +115,12 @@ impl Control {
         let Some(router) = &self.router else { return };
         let routes = router.routes();
         let settings = routes.settings();
-        let is_working = self
-            .ports
-            .values()
-            .any(|port| port.origin == Origin::Uplink && port.condition == Condition::Working);
-        let Some(_) = routes.uplink().filter(|_| is_working) else { return };
+        let mut ports = self.ports.values();
+        let is_working =
+            ports.any(|port| port.origin == Origin::Uplink && port.condition == Condition::Working);
+        if !is_working || routes.uplink().is_none() {
+            return;
+        }
         let ours = settings.pod_cidrs.clone();
         let addresses = routes.mirror().addresses().map(|(_, address)| address);
         let mut except: Vec<IpAddr> =
@@ -206,27 +202,19 @@ impl Control {
         if router.has_changed() {
             self.publish();
         }
-        for port in self.bridge_ports().filter(|port| port.is_up()) {
+        for port in self.ports.values().filter(|port| port.is_up()) {
             let is_for = |outgoing: &&Outgoing| match outgoing.to {
-                Outlet::Bridge => true,
-                Outlet::Unbound => port.binding.as_ref().is_none_or(|binding| binding.addresses.is_empty()),
                 Outlet::Port(id) => id == port.id,
+                Outlet::Bridge => port.is_on_bridge(),
+                Outlet::Unbound => port.is_on_bridge() && !port.is_bound_to_addresses(),
             };
             let frames: Vec<_> = outgoing.iter().filter(is_for).map(|frame| frame.frame.clone()).collect();
             if !frames.is_empty() {
                 self.send(port, frames);
             }
         }
-        for port in self.ports.values().filter(|port| port.origin == Origin::Uplink && port.is_up()) {
-            let is_for = |outgoing: &&Outgoing| outgoing.to == Outlet::Port(port.id);
-            let frames: Vec<_> = outgoing.iter().filter(is_for).map(|frame| frame.frame.clone()).collect();
-            if !frames.is_empty() {
-                self.send(port, frames);
-            }
-        }
         for conflict in conflicts {
-            let claimer = self.ports.values().find(|port| port.id == conflict.port);
-            let claimer = claimer.map_or("?", |port| port.config.name.as_str()).to_owned();
+            let claimer = self.name_of(conflict.port).unwrap_or_else(|| "?".to_owned());
             let address = conflict.address;
             self.log("conflict", &format!("port {claimer} claims {address}, which is the gateway's"));
         }

@@ -41,6 +41,7 @@ impl Control {
         let table = self.router()?.routes();
         let snapshot = self.dataplane.snapshot();
         let routing = snapshot.routing().ok_or_else(no_router)?;
+        let route = table.lookup(address).map(|(route, _)| route);
         let mut answer = RouteAnswer {
             kind: None,
             dst: address,
@@ -50,8 +51,8 @@ impl Control {
             flags: Vec::new(),
             lladdr: None,
             port: None,
-            route: table.lookup(address).map(|(route, _)| destination(route.prefix)),
-            source: table.lookup(address).map(|(route, _)| source(route.source).to_owned()),
+            route: route.map(|route| destination(route.prefix)),
+            source: route.map(|route| source(route.source).to_owned()),
         };
         let kind = match routing.fib.lookup(address, 0) {
             RouteDecision::Forward(hop) => {
@@ -91,8 +92,8 @@ impl Control {
         }
     }
 
-    fn name_of(&self, id: PortId) -> Option<String> {
-        self.ports.values().find(|port| port.id == id).map(|port| port.config.name.clone())
+    pub(super) fn name_of(&self, id: PortId) -> Option<String> {
+        self.port_numbered(id).map(|port| port.config.name.clone())
     }
 
     fn router(&self) -> Result<&Router, Refused> {
@@ -164,7 +165,7 @@ impl Control {
         let surroundings = Surroundings {
             now_ms: self.dataplane.now_ms(),
             gateway_mac: identity::gateway_mac(&gateways),
-            mac_of_port: &|id| self.ports.values().find(|port| port.id == id).map(|port| port.mac),
+            mac_of_port: &|id| self.port_numbered(id).map(|port| port.mac),
             mac_of_address: &|address| {
                 let mut bridge = self.bridge_ports();
                 bridge.find(|port| port.config.hosts().any(|own| own == address)).map(|port| port.mac)

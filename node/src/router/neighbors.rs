@@ -43,6 +43,16 @@ pub struct Conflict {
     pub address: IpAddr,
 }
 
+/// The frame that tells everybody that `address` is at `mac`: gratuitous ARP (RFC 5227 §2.3) or an unsolicited neighbor
+/// advertisement (RFC 4861 §7.2.6).
+#[must_use]
+pub fn announcement(mac: MacAddress, address: IpAddr, is_router: bool) -> Vec<u8> {
+    match address {
+        IpAddr::V4(address) => arp::gratuitous(mac, address).to_vec(),
+        IpAddr::V6(address) => icmpv6::unsolicited_neighbor_advertisement(mac, address, is_router).to_vec(),
+    }
+}
+
 /// How the router is on a link.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Station {
@@ -200,12 +210,7 @@ impl NeighborControl {
         if last_ms.is_some_and(|last_ms| now_ms.saturating_sub(*last_ms) < DEFEND_INTERVAL_MS) {
             return;
         }
-        let frame = match conflict.address {
-            IpAddr::V4(address) => arp::gratuitous(station.mac, address).to_vec(),
-            IpAddr::V6(address) => {
-                icmpv6::unsolicited_neighbor_advertisement(station.mac, address, true).to_vec()
-            }
-        };
+        let frame = announcement(station.mac, conflict.address, true);
         self.outgoing.push(Outgoing { to: Outlet::Bridge, frame });
         self.conflicts.push(conflict);
         // No more entries than the gateway has addresses.

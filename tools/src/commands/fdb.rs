@@ -1,7 +1,8 @@
 //! `flyover fdb`.
 
+use super::show;
 use crate::cli::{Device, FdbAction};
-use crate::output::{Output, print};
+use crate::output::Output;
 use crate::render;
 use anyhow::{Result, bail};
 use node::api::types::FdbEntry;
@@ -23,16 +24,7 @@ pub(super) fn execute(
             if output.json { output.print_json(&[entry]) } else { Ok(()) }
         }
         Some(FdbAction::Del { mac, device }) => delete(client, &mac, &device),
-        Some(FdbAction::Flush { device }) => {
-            let flushed = client.flush_fdb(device.port()?)?;
-            if output.json {
-                output.print_json(&[flushed])
-            } else if output.statistics {
-                print(&format!("{} entries forgotten\n", flushed.flushed))
-            } else {
-                Ok(())
-            }
-        }
+        Some(FdbAction::Flush { device }) => show::flushed(client.flush_fdb(device.port()?)?, output),
     }
 }
 

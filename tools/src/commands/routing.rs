@@ -1,7 +1,8 @@
 //! `flyover route`, `flyover neigh`, `flyover explain`.
 
+use super::show;
 use crate::cli::{Device, NeighAction, RouteAction, parse_route, parse_route_key};
-use crate::output::{Output, print};
+use crate::output::Output;
 use crate::render;
 use anyhow::{Result, bail};
 use node::api::types::{Neighbor, Route};
@@ -42,16 +43,7 @@ pub(super) fn neigh(
     match action {
         None => show_neighbors(client, device, output),
         Some(NeighAction::Show { device }) => show_neighbors(client, &device, output),
-        Some(NeighAction::Flush { device }) => {
-            let flushed = client.flush_neighbors(device.port()?)?;
-            if output.json {
-                output.print_json(&[flushed])
-            } else if output.statistics {
-                print(&format!("{} entries forgotten\n", flushed.flushed))
-            } else {
-                Ok(())
-            }
-        }
+        Some(NeighAction::Flush { device }) => show::flushed(client.flush_neighbors(device.port()?)?, output),
     }
 }
 

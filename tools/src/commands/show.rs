@@ -1,9 +1,10 @@
-//! `status` and `stats`.
+//! `status` and `stats`, and what a flush answers.
 
 use crate::cli::StatsSubject;
-use crate::output::Output;
+use crate::output::{Output, print};
 use crate::render;
 use anyhow::Result;
+use node::api::types::Flushed;
 use node::client::Client;
 use std::process::ExitCode;
 
@@ -31,5 +32,16 @@ pub(super) fn stats(client: &Client, subject: StatsSubject, output: Output) -> R
             let ports = client.port_stats()?;
             output.print(&ports, || render::port_stats(&ports, output))
         }
+    }
+}
+
+/// As iproute2: a flush says something only if it is asked to.
+pub(super) fn flushed(flushed: Flushed, output: Output) -> Result<()> {
+    if output.json {
+        output.print_json(&[flushed])
+    } else if output.statistics {
+        print(&format!("{} entries forgotten\n", flushed.flushed))
+    } else {
+        Ok(())
     }
 }

@@ -160,3 +160,15 @@ fn on_another_card_nobody_is_known() {
     control.set_station(LinkId::Uplink, station(POD, &["192.168.0.12/24"]));
     assert!(control.is_empty());
 }
+
+#[test]
+fn every_address_is_announced_from_the_port_s_own_mac() {
+    let mac = MacAddress([2, 0, 0, 0, 0, 1]);
+    let addresses: [IpAddr; 2] = ["10.0.0.2".parse().unwrap(), "fd00::2".parse().unwrap()];
+    let frames = addresses.map(|address| announcement(mac, address, false));
+    assert_eq!(frames.len(), 2);
+    for frame in &frames {
+        assert_eq!(MacAddress::read(frame, 6), Some(mac));
+        assert!(MacAddress::read(frame, 0).unwrap().is_group());
+    }
+}
